@@ -1,0 +1,149 @@
+//! Values in this process.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fast_cache_core::local::{LocalEntry, LocalKey, LocalOptions, LocalStore};
+use fast_cache_core::{Backend, Error};
+
+/// Values in this process: typed, bounded, and never encoded.
+///
+/// A hit clones the value. The store holds at most [`max_entries`](Self::max_entries) and about
+/// [`max_bytes`](Self::max_bytes), and gives up what is used least; expired entries are freed
+/// within about a second, whether anybody reads them or not. Lifetimes are exact to the
+/// millisecond.
+///
+/// ```
+/// use fast_cache_backends::InMemoryBackend;
+///
+/// let backend = InMemoryBackend::new().max_entries(10_000).max_bytes(64 << 20);
+/// assert!(backend.is_empty());
+/// ```
+pub struct InMemoryBackend {
+    options: LocalOptions,
+    store: LocalStore,
+}
+
+/// The space of keys that are text already. The engine's own spaces have owners, which are
+/// numbered from 1, so the two never meet.
+const TEXTS: u64 = 0;
+
+impl InMemoryBackend {
+    /// A store of at most 100,000 entries and 256 MiB.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_options(LocalOptions {
+            max_entries: 100_000,
+            max_bytes: 256 << 20,
+        })
+    }
+
+    /// Sets how many entries the store holds at most. What it holds already is dropped.
+    #[must_use]
+    pub fn max_entries(self, entries: u64) -> Self {
+        Self::with_options(LocalOptions {
+            max_entries: entries,
+            ..self.options
+        })
+    }
+
+    /// Sets about how many bytes the entries take at most, keys and bookkeeping included. What the
+    /// store holds already is dropped.
+    ///
+    /// A value is measured by what serde writes of it; spare capacity and shared allocations are
+    /// not seen.
+    #[must_use]
+    pub fn max_bytes(self, bytes: u64) -> Self {
+        Self::with_options(LocalOptions {
+            max_bytes: bytes,
+            ..self.options
+        })
+    }
+
+    /// How many entries there are, among them expired ones that are not freed yet.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.store.len()
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// About how many bytes the entries take.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.store.bytes()
+    }
+
+    fn with_options(options: LocalOptions) -> Self {
+        Self {
+            store: LocalStore::new(options),
+            options,
+        }
+    }
+}
+
+impl Default for InMemoryBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Backend for InMemoryBackend {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        let entry = self.store.get(text(key), self.store.now());
+        Ok(entry.and_then(|entry| entry.value.downcast_ref::<Bytes>().cloned()))
+    }
+
+    async fn set(&self, key: &str, value: Bytes, expire: Option<Duration>) -> Result<(), Error> {
+        let now = self.store.now();
+        let entry = LocalEntry {
+            stored_at: now,
+            expires_at: expire.map_or(u64::MAX, |expire| now.saturating_add(milliseconds(expire))),
+            size: key.len() + value.len(),
+            value,
+        };
+        self.store.insert(text(key), 0, Arc::new(entry));
+        Ok(())
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.store.remove(text(key)))
+    }
+
+    async fn clear(&self, prefix: &str) -> Result<u64, Error> {
+        Ok(self
+            .store
+            .remove_where(|key| key.space == TEXTS && key.bytes.starts_with(prefix.as_bytes())))
+    }
+
+    fn local(&self) -> Option<&LocalStore> {
+        Some(&self.store)
+    }
+}
+
+impl fmt::Debug for InMemoryBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InMemoryBackend")
+            .field("max_entries", &self.options.max_entries)
+            .field("max_bytes", &self.options.max_bytes)
+            .field("entries", &self.len())
+            .finish()
+    }
+}
+
+fn text(key: &str) -> LocalKey<'_> {
+    LocalKey {
+        space: TEXTS,
+        bytes: key.as_bytes(),
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
+}

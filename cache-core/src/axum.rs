@@ -1,0 +1,385 @@
+//! What a handler sees of the request and can say about its response.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum_core::extract::FromRequestParts;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+
+use crate::error::{Error, ErrorKind};
+use crate::key::KeyWriter;
+use crate::key::argument::{Known, Varied};
+use crate::value::{CacheValue, Codec};
+
+/// The request that a cached handler answers: its method, URI and headers.
+///
+/// `#[cache]` injects one into every handler that lists neither this nor a whole `Request`. It
+/// never fails to extract, and clones cheaply.
+#[derive(Clone, Debug)]
+pub struct CacheRequest(Arc<Head>);
+
+#[derive(Debug)]
+struct Head {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl CacheRequest {
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.0.method
+    }
+
+    /// The URI, as the server received it.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.0.uri
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for CacheRequest {
+    type Rejection = Infallible;
+
+    fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> impl Future<Output = Result<Self, Infallible>> + Send {
+        ready(Ok(parts.to_request()))
+    }
+}
+
+/// A handler's word on its response: headers to add, a lifetime, or that it must not be stored.
+///
+/// `#[cache]` injects one into every handler that does not list it. Clones speak for the same
+/// response.
+///
+/// ```ignore
+/// #[cache(expire = 60)]
+/// async fn quote(response: CacheResponse) -> Json<Quote> {
+///     let quote = load().await;
+///     if quote.is_preliminary {
+///         response.no_store();
+///     }
+///     Json(quote)
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct CacheResponse(Arc<Mutex<Wishes>>);
+
+/// What a handler has asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) headers: HeaderMap,
+    pub(crate) expire: Option<Duration>,
+    pub(crate) no_store: bool,
+}
+
+impl CacheResponse {
+    /// Adds a header to the response, beside those of the same name; it is stored with it.
+    pub fn header(&self, name: HeaderName, value: HeaderValue) -> &Self {
+        self.wishes().headers.append(name, value);
+        self
+    }
+
+    /// Sets how long this response is stored, over the function's `expire`. Precise to the
+    /// millisecond; with zero, it is not stored.
+    pub fn expire(&self, expire: Duration) -> &Self {
+        self.wishes().expire = Some(expire);
+        self
+    }
+
+    /// Keeps this response out of the cache.
+    pub fn no_store(&self) -> &Self {
+        self.wishes().no_store = true;
+        self
+    }
+
+    pub(crate) fn take(&self) -> Wishes {
+        std::mem::take(&mut *self.wishes())
+    }
+
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for CacheResponse {
+    type Rejection = Infallible;
+
+    fn from_request_parts(
+        _: &mut Parts,
+        _: &S,
+    ) -> impl Future<Output = Result<Self, Infallible>> + Send {
+        ready(Ok(Self::default()))
+    }
+}
+
+/// A stored response: status, headers and the whole body.
+///
+/// Its headers hold an `ETag`, and neither what belongs to one connection nor what is computed for
+/// each reply (`Age`, the cache's own `Cache-Control`, and the status header).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedResponse {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl CachedResponse {
+    /// A response to store, for [`CacheEntry::set`](crate::CacheEntry::set). Without an `ETag`, it
+    /// is given one.
+    #[must_use]
+    pub fn new(status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Self {
+        prepare(&mut headers, &body);
+        Self {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+/// A response as a coder sees it: the length of the encoded head in four bytes, big-endian, the
+/// head, and the body. Header values are bytes, as HTTP has them.
+impl CacheValue for CachedResponse {
+    fn encode<C: Codec>(&self, codec: &C) -> Result<Vec<u8>, Error> {
+        let headers: Vec<(&str, &[u8])> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        let head = codec.encode(&(self.status.as_u16(), headers))?;
+        let length = u32::try_from(head.len())
+            .map_err(|_| Error::new(ErrorKind::Encode, "the response's head is too large"))?;
+        let body = codec.encode_body(&self.body)?;
+        Ok([&length.to_be_bytes()[..], &head, &body].concat())
+    }
+
+    fn decode<C: Codec>(codec: &C, bytes: &[u8]) -> Result<Self, Error> {
+        let (length, rest) = bytes.split_first_chunk().ok_or_else(damaged)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| damaged())?;
+        let (head, body) = rest.split_at_checked(length).ok_or_else(damaged)?;
+        let (status, pairs) = codec.decode::<(u16, Vec<(String, Vec<u8>)>)>(head)?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            let name = HeaderName::try_from(name).map_err(|_| damaged())?;
+            let value = HeaderValue::try_from(value).map_err(|_| damaged())?;
+            headers.try_append(name, value).map_err(|_| damaged())?;
+        }
+        Ok(Self {
+            status: StatusCode::from_u16(status).map_err(|_| damaged())?,
+            headers,
+            body: Bytes::from(codec.decode_body(body)?),
+        })
+    }
+
+    fn size(&self) -> usize {
+        let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 64;
+        let headers: usize = self.headers.iter().map(header).sum();
+        size_of::<Self>() + headers + self.body.len()
+    }
+}
+
+/// Headers that belong to one connection (RFC 9110 section 7.6.1), and those that each reply gets
+/// anew.
+const NOT_STORED: [HeaderName; 7] = [
+    http::header::AGE,
+    http::header::CONNECTION,
+    http::header::CONTENT_LENGTH,
+    http::header::TE,
+    http::header::TRAILER,
+    http::header::TRANSFER_ENCODING,
+    http::header::UPGRADE,
+];
+
+/// Makes headers ready to be stored with a body.
+fn prepare(headers: &mut HeaderMap, body: &[u8]) {
+    for name in &NOT_STORED {
+        headers.remove(name);
+    }
+    if !headers.contains_key(http::header::ETAG) {
+        headers.insert(http::header::ETAG, crate::http::entity_tag(body));
+    }
+}
+
+fn damaged() -> Error {
+    Error::new(ErrorKind::Decode, "the stored response is damaged")
+}
+
+/// Whatever shows the head of a request.
+pub trait RequestHead {
+    /// The method.
+    fn method(&self) -> &Method;
+    /// The headers.
+    fn headers(&self) -> &HeaderMap;
+    /// The head, to keep.
+    fn to_request(&self) -> CacheRequest;
+}
+
+impl RequestHead for CacheRequest {
+    fn method(&self) -> &Method {
+        self.method()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn to_request(&self) -> CacheRequest {
+        self.clone()
+    }
+}
+
+impl<B> RequestHead for http::Request<B> {
+    fn method(&self) -> &Method {
+        self.method()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn to_request(&self) -> CacheRequest {
+        keep(self.method(), self.uri(), self.headers())
+    }
+}
+
+impl RequestHead for Parts {
+    fn method(&self) -> &Method {
+        &self.method
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    fn to_request(&self) -> CacheRequest {
+        keep(&self.method, &self.uri, &self.headers)
+    }
+}
+
+fn keep(method: &Method, uri: &Uri, headers: &HeaderMap) -> CacheRequest {
+    CacheRequest(Arc::new(Head {
+        method: method.clone(),
+        uri: uri.clone(),
+        headers: headers.clone(),
+    }))
+}
+
+impl<V> Known<V> for CacheRequest {
+    fn write(&self, name: &'static str, key: &mut KeyWriter) {
+        write_head(name, key, self.method(), self.uri(), self.headers());
+    }
+}
+
+impl<B, V> Known<V> for http::Request<B> {
+    fn write(&self, name: &'static str, key: &mut KeyWriter) {
+        write_head(name, key, self.method(), self.uri(), self.headers());
+    }
+}
+
+impl<V> Known<V> for Parts {
+    fn write(&self, name: &'static str, key: &mut KeyWriter) {
+        write_head(name, key, &self.method, &self.uri, &self.headers);
+    }
+}
+
+impl<V> Known<V> for Uri {
+    fn write(&self, name: &'static str, key: &mut KeyWriter) {
+        let authority = self.authority().map(|authority| authority.as_str());
+        key.argument(name, &(self.scheme_str(), authority, path_and_query(self)));
+    }
+}
+
+impl<V> Known<V> for Method {
+    fn write(&self, name: &'static str, key: &mut KeyWriter) {
+        key.argument(name, seen_method(self));
+    }
+}
+
+impl<V> Known<V> for Version {
+    fn write(&self, name: &'static str, key: &mut KeyWriter) {
+        key.argument(name, &format!("{self:?}"));
+    }
+}
+
+/// The headers that count are named by `vary(..)`, and the runtime adds them to the key.
+impl Known<Varied> for HeaderMap {
+    fn write(&self, _: &'static str, _: &mut KeyWriter) {}
+}
+
+/// A whole request counts with its method, host, path and query. It shows every header too, which
+/// the runtime answers by keeping personal requests out of the cache.
+fn write_head(
+    name: &'static str,
+    key: &mut KeyWriter,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) {
+    let host = headers.get(http::header::HOST).map(HeaderValue::as_bytes);
+    let host = uri.authority().map(|authority| authority.as_str().as_bytes()).or(host);
+    key.argument(name, &(seen_method(method), host, path_and_query(uri)));
+    key.sees_headers();
+}
+
+/// HEAD is answered from what GET stored.
+fn seen_method(method: &Method) -> &str {
+    match *method {
+        Method::HEAD => Method::GET.as_str(),
+        _ => method.as_str(),
+    }
+}
+
+fn path_and_query(uri: &Uri) -> &str {
+    match uri.path_and_query() {
+        Some(path_and_query) => path_and_query.as_str(),
+        None => "/",
+    }
+}
+
+/// Proves that an argument spelled `State<S>` is axum's: it is extracted from the router's state,
+/// without being able to fail, which nothing that depends on the request does.
+#[doc(hidden)]
+pub const fn assert_state<T, S>()
+where
+    T: FromRequestParts<S, Rejection = Infallible> + std::ops::Deref<Target = S>,
+{
+}
+
+impl fmt::Display for CacheRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method(), self.uri())
+    }
+}

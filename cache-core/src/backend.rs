@@ -1,0 +1,194 @@
+//! Where values live: the trait that a backend implements, and the form in which the engine holds it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::local::LocalStore;
+
+/// A store of bytes under text keys, with lifetimes.
+///
+/// Implement it with plain `async fn`s and pass the value to
+/// [`FastCache::init`](crate::FastCache::init). What a backend stores is opaque to it: the engine
+/// encodes values, checks what comes back, and survives every error, so an implementation reports
+/// failures instead of hiding them.
+///
+/// Keys are at most 250 bytes of printable ASCII without spaces. Every method may be called
+/// concurrently, and its future may be dropped at any await point.
+///
+/// ```
+/// use std::{collections::HashMap, sync::Mutex, time::{Duration, Instant}};
+/// use bytes::Bytes;
+/// use fast_cache_core::{Backend, Error};
+///
+/// #[derive(Default)]
+/// struct Map(Mutex<HashMap<String, (Bytes, Option<Instant>)>>);
+///
+/// impl Backend for Map {
+///     async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+///         let map = self.0.lock().unwrap();
+///         let live = |at: &Option<Instant>| at.is_none_or(|at| Instant::now() < at);
+///         Ok(map.get(key).filter(|(_, at)| live(at)).map(|(value, _)| value.clone()))
+///     }
+///     async fn set(&self, key: &str, value: Bytes, expire: Option<Duration>) -> Result<(), Error> {
+///         let at = expire.and_then(|expire| Instant::now().checked_add(expire));
+///         self.0.lock().unwrap().insert(key.to_owned(), (value, at));
+///         Ok(())
+///     }
+///     async fn remove(&self, key: &str) -> Result<bool, Error> {
+///         Ok(self.0.lock().unwrap().remove(key).is_some())
+///     }
+///     async fn clear(&self, prefix: &str) -> Result<u64, Error> {
+///         let mut map = self.0.lock().unwrap();
+///         let before = map.len();
+///         map.retain(|key, _| !key.starts_with(prefix));
+///         Ok((before - map.len()) as u64)
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a cache backend",
+    label = "not a backend",
+    note = "pass `InMemoryBackend::new()` or another backend, or implement `Backend` for `{Self}`"
+)]
+pub trait Backend: Send + Sync + 'static {
+    /// Reads the value under `key`.
+    ///
+    /// # Behavior
+    ///
+    /// Gives the bytes of the last `set` that has neither expired nor been removed, else `None`.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be reached or answers with an error. Absence is no error.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
+
+    /// Stores `value` under `key`, over what was there.
+    ///
+    /// # Behavior
+    ///
+    /// With `expire`, the value is gone after that long; millisecond precision is wanted, and a
+    /// coarser store may keep it longer, since the engine checks lifetimes itself. Without it, the
+    /// value stays until it is removed or evicted.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be reached, or refuses the value, for example for its size.
+    fn set(
+        &self,
+        key: &str,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Removes the value under `key`, and tells whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be reached or answers with an error.
+    fn remove(&self, key: &str) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Removes every value whose key starts with `prefix`, and counts them.
+    ///
+    /// # Behavior
+    ///
+    /// The prefix is compared byte by byte; it holds no wildcards.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be reached or answers with an error.
+    fn clear(&self, prefix: &str) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// The store of typed values in this process, for backends that have one.
+    ///
+    /// The engine then keeps values there as they are, and neither encodes nor decodes them.
+    fn local(&self) -> Option<&LocalStore> {
+        None
+    }
+}
+
+impl<B: Backend> Backend for Arc<B> {
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send {
+        B::get(self, key)
+    }
+
+    fn set(
+        &self,
+        key: &str,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        B::set(self, key, value, expire)
+    }
+
+    fn remove(&self, key: &str) -> impl Future<Output = Result<bool, Error>> + Send {
+        B::remove(self, key)
+    }
+
+    fn clear(&self, prefix: &str) -> impl Future<Output = Result<u64, Error>> + Send {
+        B::clear(self, prefix)
+    }
+
+    fn local(&self) -> Option<&LocalStore> {
+        B::local(self)
+    }
+}
+
+/// A boxed future that can be sent between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// [`Backend`] with boxed futures, so that the registry can hold any of them.
+///
+/// Every [`Backend`] is one; it is not implemented by hand.
+pub trait DynBackend: Send + Sync + 'static {
+    /// See [`Backend::get`].
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, Error>>;
+
+    /// See [`Backend::set`].
+    fn set<'a>(
+        &'a self,
+        key: &'a str,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// See [`Backend::remove`].
+    fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// See [`Backend::clear`].
+    fn clear<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
+
+    /// See [`Backend::local`].
+    fn local(&self) -> Option<&LocalStore>;
+}
+
+impl<B: Backend> DynBackend for B {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+        Box::pin(Backend::get(self, key))
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a str,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(Backend::set(self, key, value, expire))
+    }
+
+    fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(Backend::remove(self, key))
+    }
+
+    fn clear<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
+        Box::pin(Backend::clear(self, prefix))
+    }
+
+    fn local(&self) -> Option<&LocalStore> {
+        Backend::local(self)
+    }
+}

@@ -1,0 +1,259 @@
+//! The entry of one call, to read and to change by hand.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::engine::Found;
+use crate::error::Error;
+use crate::backend::BoxFuture;
+use crate::invalidation::Ticket;
+use crate::key::{Key, KeyWriter};
+use crate::registry::Cache;
+use crate::runtime::{CallKey, MakeKeyBuilder, choose_builder};
+use crate::site::Site;
+use crate::value::{CacheValue, CoderChoice};
+
+/// The entry that one call of a cached function has in the cache.
+///
+/// `get_user::entry(42)` makes it, from the arguments that count. It belongs to the cache that was
+/// the current one then.
+///
+/// ```ignore
+/// let entry = get_user::entry(42);
+/// entry.set(user).await?;
+/// assert!(entry.get().await?.is_some());
+/// entry.invalidate().await?;
+/// ```
+pub struct CacheEntry<T: 'static> {
+    site: &'static Site,
+    target: Result<Target, Error>,
+    expire: Option<Duration>,
+    access: &'static dyn Access<T>,
+}
+
+/// The cache and the key in it.
+struct Target {
+    cache: Cache,
+    key: CallKey,
+}
+
+impl<T: CacheValue> CacheEntry<T> {
+    /// The printed key: `{prefix}:{namespace}:{md5 or text}`, as logs and remote backends show it.
+    ///
+    /// Empty if there is no cache, or if an argument cannot be part of a key.
+    ///
+    /// # Panics
+    ///
+    /// If an async key builder is in force and does not finish at once; use
+    /// [`resolve_key`](Self::resolve_key) then.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let resolved = pin!(self.resolve_key());
+        match resolved.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(key) => key.unwrap_or_default(),
+            Poll::Pending => panic!(
+                "the key of `{}` is made by an async key builder that has to wait: use \
+                 `resolve_key().await`",
+                self.site
+            ),
+        }
+    }
+
+    /// The printed key, after an async key builder has made it.
+    ///
+    /// # Errors
+    ///
+    /// `NotInitialized`, and `Key` if an argument cannot be part of a key.
+    pub async fn resolve_key(&self) -> Result<String, Error> {
+        let (cache, key) = self.target().await?;
+        Ok(key.printed(cache.engine().prefix()))
+    }
+
+    /// Reads the value; `None` if it is absent or has expired.
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend, `Decode` for an entry that cannot be used, `NotInitialized`, and
+    /// `Key` if an argument cannot be part of a key.
+    pub async fn get(&self) -> Result<Option<T>, Error> {
+        let (cache, key) = self.target().await?;
+        let found = self.access.find(cache, self.site, &key).await?;
+        Ok(found.map(|found| found.value))
+    }
+
+    /// Stores a value, for as long as the function's `expire` says, else the registry's.
+    ///
+    /// A call that is being computed at that moment does not overwrite it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend, `Encode` if the coder refuses the value, `NotInitialized`, and `Key`
+    /// if an argument cannot be part of a key.
+    pub async fn set(&self, value: T) -> Result<(), Error> {
+        let (cache, key) = self.target().await?;
+        let lifetime = self.expire.or_else(|| cache.expire());
+        let ticket = cache.engine().supersede(&key);
+        self.access
+            .store(cache, self.site, &key, &value, lifetime, ticket)
+            .await
+    }
+
+    /// Removes the value, and tells whether there was one. A call that is being computed at that
+    /// moment is not stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend, `NotInitialized`, and `Key` if an argument cannot be part of a key.
+    pub async fn invalidate(&self) -> Result<bool, Error> {
+        let (cache, key) = self.target().await?;
+        cache.engine().remove(&key).await
+    }
+
+    /// How long the value stays fresh, precise to the millisecond; `None` if it is absent or has
+    /// expired, and [`Duration::MAX`] if it does not expire.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Self::get).
+    pub async fn ttl(&self) -> Result<Option<Duration>, Error> {
+        let (cache, key) = self.target().await?;
+        let found = self.access.find(cache, self.site, &key).await?;
+        Ok(found.map(|found| match found.times.remaining {
+            Some(milliseconds) => Duration::from_millis(milliseconds),
+            None => Duration::MAX,
+        }))
+    }
+
+    async fn target(&self) -> Result<(&Cache, Key), Error> {
+        let Target { cache, key } = self.target.as_ref().map_err(Error::repeat)?;
+        let key = match key {
+            CallKey::Known(key) => key.clone(),
+            CallKey::Built(built) => built.build(cache, self.site).await,
+        };
+        Ok((cache, key))
+    }
+}
+
+impl<T: 'static> fmt::Debug for CacheEntry<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheEntry")
+            .field("function", &format_args!("{}", self.site))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the entry of a call; generated code writes the arguments that count.
+pub fn entry<T, C>(
+    site: &'static Site,
+    _coder: C,
+    builder: Option<MakeKeyBuilder>,
+    expire: Option<Duration>,
+    write_key: impl FnOnce(&mut KeyWriter),
+) -> CacheEntry<T>
+where
+    T: CacheValue,
+    C: CoderChoice,
+{
+    CacheEntry {
+        site,
+        target: Target::new(site, builder, write_key),
+        expire,
+        access: const { &With::<C>(PhantomData) },
+    }
+}
+
+impl Target {
+    fn new(
+        site: &'static Site,
+        builder: Option<MakeKeyBuilder>,
+        write_key: impl FnOnce(&mut KeyWriter),
+    ) -> Result<Self, Error> {
+        let cache = Cache::try_current()?;
+        let mut writer = KeyWriter::recording();
+        write_key(&mut writer);
+        if let Some(error) = writer.take_error() {
+            return Err(error);
+        }
+        let key = match choose_builder(&cache, builder, &writer) {
+            Some(builder) => CallKey::build(builder, writer),
+            None => writer
+                .into_key(cache.engine().prefix_number(), site)
+                .map(CallKey::Known)
+                .ok_or_else(Error::ambiguous)?,
+        };
+        Ok(Self { cache, key })
+    }
+}
+
+/// The engine's operations on values of type `T`, under a coder whose type is no longer named.
+trait Access<T>: Send + Sync {
+    fn find<'a>(
+        &self,
+        cache: &'a Cache,
+        site: &'static Site,
+        key: &'a Key,
+    ) -> BoxFuture<'a, Result<Option<Found<T>>, Error>>;
+
+    fn store<'a>(
+        &self,
+        cache: &'a Cache,
+        site: &'static Site,
+        key: &'a Key,
+        value: &'a T,
+        lifetime: Option<Duration>,
+        ticket: Ticket,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+struct With<C>(PhantomData<fn() -> C>);
+
+impl<T: CacheValue, C: CoderChoice> Access<T> for With<C> {
+    fn find<'a>(
+        &self,
+        cache: &'a Cache,
+        site: &'static Site,
+        key: &'a Key,
+    ) -> BoxFuture<'a, Result<Option<Found<T>>, Error>> {
+        Box::pin(cache.engine().try_find::<T, C>(site, key))
+    }
+
+    fn store<'a>(
+        &self,
+        cache: &'a Cache,
+        site: &'static Site,
+        key: &'a Key,
+        value: &'a T,
+        lifetime: Option<Duration>,
+        ticket: Ticket,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(cache.engine().try_store::<T, C>(ticket, site, key, value, lifetime))
+    }
+}
+
+/// Makes the entry of a request to a handler. `headers` are the request's, for a handler that
+/// names some with `vary`.
+#[cfg(feature = "axum")]
+pub fn response_entry<C: CoderChoice>(
+    site: &'static Site,
+    coder: C,
+    builder: Option<MakeKeyBuilder>,
+    expire: Option<Duration>,
+    headers: Option<&http::HeaderMap>,
+    write_key: impl FnOnce(&mut KeyWriter),
+) -> CacheEntry<crate::CachedResponse> {
+    let none = http::HeaderMap::new();
+    let headers = headers.unwrap_or(&none);
+    let names = site.vary_names();
+    let mut entry = entry(site, coder, builder, expire, |key| {
+        write_key(key);
+        key.headers(headers, names);
+    });
+    if let Ok(Target { key: CallKey::Built(built), .. }) = &mut entry.target {
+        built.suffix = crate::key::headers_suffix(headers, names);
+    }
+    entry
+}

@@ -1,0 +1,153 @@
+//! How a cache is set up.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{Backend, DynBackend};
+use crate::clock::Clock;
+use crate::coder::{Coder, RegisteredCoder};
+use crate::key::{DynKeyBuilder, KeyBuilder, erase_key_builder};
+
+/// The settings of a cache: a backend, and the defaults of every function.
+///
+/// Any [`Backend`] converts into one, so `FastCache::init(InMemoryBackend::new())` is enough to
+/// begin with.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) backend: Arc<dyn DynBackend>,
+    pub(crate) prefix: String,
+    pub(crate) expire: Option<Duration>,
+    pub(crate) coder: RegisteredCoder,
+    pub(crate) key_builder: Option<Arc<dyn DynKeyBuilder>>,
+    pub(crate) enabled: bool,
+    pub(crate) clock: Clock,
+    #[cfg(feature = "axum")]
+    pub(crate) http: crate::handler::HttpConfig,
+}
+
+impl Config {
+    /// Settings with this backend, and otherwise the defaults that each method names.
+    pub fn new(backend: impl Backend) -> Self {
+        Self {
+            backend: Arc::new(backend),
+            prefix: String::new(),
+            expire: None,
+            coder: default_coder(),
+            key_builder: None,
+            enabled: true,
+            clock: Clock::system(),
+            #[cfg(feature = "axum")]
+            http: crate::handler::HttpConfig::default(),
+        }
+    }
+
+    /// Sets what every key starts with; empty by default.
+    ///
+    /// Applications that share a store need different ones. A `:` in it is escaped, so that
+    /// clearing `shop` never clears `shop:admin`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Sets how long values live where the function does not say; by default they do not expire.
+    ///
+    /// Precise to the millisecond. With zero, nothing is stored.
+    #[must_use]
+    pub fn expire(mut self, expire: Duration) -> Self {
+        self.expire = Some(expire);
+        self
+    }
+
+    /// Sets the coder of functions that name none; `Json` by default.
+    #[must_use]
+    pub fn coder<C: Coder>(mut self, _coder: C) -> Self {
+        self.coder = RegisteredCoder::new::<C>();
+        self
+    }
+
+    /// Sets the key builder of functions that have neither `key` nor `key_builder`; by default
+    /// keys are digests of the function and its arguments.
+    #[must_use]
+    pub fn key_builder<M: 'static>(mut self, builder: impl KeyBuilder<M>) -> Self {
+        self.key_builder = Some(erase_key_builder(builder));
+        self
+    }
+
+    /// Sets whether calls are cached at all; true by default.
+    ///
+    /// See [`Cache::set_enabled`](crate::Cache::set_enabled) for switching at run time.
+    #[must_use]
+    pub fn enable(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// Sets the clock, for tests that move one.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
+    }
+}
+
+#[cfg(feature = "axum")]
+impl Config {
+    /// Sets the name of the response header that says `HIT` or `MISS`; `X-FastAPI-Cache` by
+    /// default.
+    ///
+    /// A name that is no HTTP header name is an error when the cache is made.
+    #[must_use]
+    pub fn cache_status_header(mut self, name: impl Into<String>) -> Self {
+        self.http.status_header = name.into();
+        self
+    }
+
+    /// Sets whether the `Cache-Control` of requests is honoured; true by default.
+    ///
+    /// When false, clients can neither force a recomputation nor have a response kept out of the
+    /// cache. Conditional requests are answered all the same.
+    #[must_use]
+    pub fn client_directives(mut self, honoured: bool) -> Self {
+        self.http.client_directives = honoured;
+        self
+    }
+
+    /// Sets the largest body of a response that is stored, in bytes; 2 MiB by default.
+    ///
+    /// A larger one passes through whole, and is not stored.
+    #[must_use]
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.http.max_body = bytes;
+        self
+    }
+}
+
+impl<B: Backend> From<B> for Config {
+    fn from(backend: B) -> Self {
+        Self::new(backend)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("prefix", &self.prefix)
+            .field("expire", &self.expire)
+            .field("coder", &self.coder)
+            .field("enabled", &self.enabled)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "json")]
+fn default_coder() -> RegisteredCoder {
+    RegisteredCoder::new::<crate::coder::Json>()
+}
+
+#[cfg(not(feature = "json"))]
+fn default_coder() -> RegisteredCoder {
+    RegisteredCoder::new::<crate::coder::Missing>()
+}

@@ -1,0 +1,374 @@
+//! The stores behind a cache, and what is done to them: find, store, remove.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::backend::DynBackend;
+use crate::clock::Clock;
+use crate::coder::RegisteredCoder;
+use crate::config::Config;
+use crate::entry::{Envelope, fingerprint};
+use crate::error::{Error, ErrorKind};
+use crate::invalidation::{Invalidations, Scope, Ticket};
+use crate::key::{Key, cache_prefix, hash_printed, key_prefix, print_stored, split_space};
+use crate::local::{AnyEntry, LocalEntry, LocalKey, LocalStore};
+use crate::site::{self, Site};
+use crate::stats::{Counters, Stats};
+use crate::value::{CacheValue, Codec, CoderChoice};
+
+/// What an entry of the local store takes beside its value and its key, in bytes: the key's and
+/// the value's allocations, and their rows in the tables.
+const OVERHEAD: usize = 160;
+
+/// Everything about a cache that does not depend on who asks.
+pub(crate) struct Engine {
+    backend: Arc<dyn DynBackend>,
+    prefix: String,
+    prefix_number: u32,
+    expire: Option<Duration>,
+    coder: RegisteredCoder,
+    clock: Clock,
+    invalidations: Invalidations,
+    counters: Counters,
+}
+
+/// A value that was found.
+pub(crate) struct Found<T> {
+    pub(crate) value: T,
+    pub(crate) times: Times,
+}
+
+/// How old a value is, and how long it stays fresh, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    #[cfg(feature = "axum")]
+    pub(crate) age: u64,
+    /// `None` if it does not expire.
+    pub(crate) remaining: Option<u64>,
+}
+
+impl Times {
+    /// The times of a value that is new.
+    #[cfg(feature = "axum")]
+    pub(crate) fn new(lifetime: Option<Duration>) -> Self {
+        Self {
+            age: 0,
+            remaining: lifetime.map(milliseconds),
+        }
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(config: Config) -> Self {
+        if let Some(local) = config.backend.local() {
+            local.use_clock(config.clock.clone());
+        }
+        Self {
+            prefix_number: site::prefix(&config.prefix),
+            backend: config.backend,
+            prefix: config.prefix,
+            expire: config.expire,
+            coder: config.coder,
+            clock: config.clock,
+            invalidations: Invalidations::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> Arc<dyn DynBackend> {
+        Arc::clone(&self.backend)
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn prefix_number(&self) -> u32 {
+        self.prefix_number
+    }
+
+    pub(crate) fn expire(&self) -> Option<Duration> {
+        self.expire
+    }
+
+    pub(crate) fn coder(&self) -> &RegisteredCoder {
+        &self.coder
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.counters.snapshot();
+        if let Some(local) = self.backend.local() {
+            stats.entries = local.len();
+            stats.bytes = local.bytes();
+            stats.evictions = local.evictions();
+        }
+        stats
+    }
+
+    /// To be called before a computation reads anything; see [`store`](Self::store).
+    pub(crate) fn begin(&self) -> Ticket {
+        self.invalidations.begin()
+    }
+
+    /// Looks into the local store, and gives the entry with its times. The value in it is cloned
+    /// by the caller, when no lock is held any more.
+    #[inline]
+    pub(crate) fn find_local(&self, key: LocalKey<'_>) -> Option<(AnyEntry, Times)> {
+        let local = self.backend.local()?;
+        let now = self.clock.now();
+        let entry = local.get(key, now)?;
+        let times = Times {
+            #[cfg(feature = "axum")]
+            age: now.saturating_sub(entry.stored_at),
+            remaining: (entry.expires_at != u64::MAX).then(|| entry.expires_at.saturating_sub(now)),
+        };
+        Some((entry, times))
+    }
+
+    /// Takes the value out of a local entry. One of another type is none, and is counted: two
+    /// functions share a key and return different types.
+    #[inline]
+    pub(crate) fn downcast<'a, T: 'static>(&self, entry: &'a AnyEntry) -> Option<&'a T> {
+        let value = entry.value.downcast_ref::<T>();
+        if value.is_none() {
+            self.counters.error(ErrorKind::Decode);
+        }
+        value
+    }
+
+    /// Whether values live in this process alone.
+    pub(crate) fn is_local(&self) -> bool {
+        self.backend.local().is_some()
+    }
+
+    /// Looks into the local store and then into the remote one, and says what went wrong.
+    pub(crate) async fn try_find<T: CacheValue, C: CoderChoice>(
+        &self,
+        site: &Site,
+        key: &Key,
+    ) -> Result<Option<Found<T>>, Error> {
+        if self.is_local() {
+            return Ok(self.find_local(key.local()).and_then(|(entry, times)| {
+                let value = self.downcast::<T>(&entry)?.clone();
+                Some(Found { value, times })
+            }));
+        }
+        let Some(bytes) = self.backend.get(&key.printed(&self.prefix)).await? else {
+            return Ok(None);
+        };
+        self.open::<T, C>(site, &bytes)
+    }
+
+    /// As [`try_find`](Self::try_find), where an error is a miss that is counted and logged.
+    pub(crate) async fn find<T: CacheValue, C: CoderChoice>(
+        &self,
+        site: &Site,
+        key: &Key,
+    ) -> Option<Found<T>> {
+        match self.try_find::<T, C>(site, key).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.report(site, &error);
+                None
+            }
+        }
+    }
+
+    /// Stores a value for `lifetime`, unless its key was invalidated since the ticket was taken.
+    /// An error is counted and logged: the call that the value is for goes on.
+    pub(crate) async fn store<T: CacheValue, C: CoderChoice>(
+        &self,
+        ticket: Ticket,
+        site: &Site,
+        key: &Key,
+        value: &T,
+        lifetime: Option<Duration>,
+    ) {
+        if let Err(error) = self.try_store::<T, C>(ticket, site, key, value, lifetime).await {
+            self.report(site, &error);
+        }
+    }
+
+    /// As [`store`](Self::store), and says what went wrong.
+    pub(crate) async fn try_store<T: CacheValue, C: CoderChoice>(
+        &self,
+        ticket: Ticket,
+        site: &Site,
+        key: &Key,
+        value: &T,
+        lifetime: Option<Duration>,
+    ) -> Result<(), Error> {
+        if lifetime.is_some_and(|lifetime| lifetime < Duration::from_millis(1)) {
+            return Ok(());
+        }
+        let printed = key.printed(&self.prefix);
+        if let Some(local) = self.backend.local() {
+            self.store_local(local, ticket, key, &printed, value, lifetime);
+            return Ok(());
+        }
+        let sealed = self.seal::<T, C>(site, value, lifetime)?;
+        if self.invalidations.permit(ticket, &printed).is_none() {
+            self.counters.invalidated();
+            return Ok(());
+        }
+        self.backend.set(&printed, sealed, lifetime).await?;
+        if self.invalidations.permit(ticket, &printed).is_none() {
+            // The invalidation may have removed the old value before this one arrived.
+            self.counters.invalidated();
+            self.backend.remove(&printed).await?;
+            return Ok(());
+        }
+        self.counters.stored();
+        Ok(())
+    }
+
+    /// Ends what is being computed for a key, whose value is about to be set by hand.
+    pub(crate) fn supersede(&self, key: &Key) -> Ticket {
+        self.invalidations.record(Scope::Key(key.printed(&self.prefix)));
+        self.begin()
+    }
+
+    /// Removes one entry, and tells whether there was one.
+    pub(crate) async fn remove(&self, key: &Key) -> Result<bool, Error> {
+        let printed = key.printed(&self.prefix);
+        self.invalidations.record(Scope::Key(printed.clone()));
+        match self.backend.local() {
+            Some(local) => Ok(local.remove(key.local())),
+            None => self.backend.remove(&printed).await,
+        }
+    }
+
+    pub(crate) async fn clear_key(&self, printed: &str) -> Result<u64, Error> {
+        self.invalidations.record(Scope::Key(printed.to_owned()));
+        let removed = match self.backend.local() {
+            Some(local) => local.remove_printed(hash_printed(printed), |key| {
+                self.owns(key.space)
+                    && print_stored(&self.prefix, key).is_some_and(|key| key == printed)
+            }),
+            None => self.backend.remove(printed).await?,
+        };
+        Ok(u64::from(removed))
+    }
+
+    pub(crate) async fn clear_namespace(&self, namespace: &str) -> Result<u64, Error> {
+        let prefix = key_prefix(&self.prefix, namespace);
+        self.invalidations.record(Scope::Prefix(prefix.clone()));
+        let Some(local) = self.backend.local() else {
+            return self.backend.clear(&prefix).await;
+        };
+        let owners = site::in_namespace(namespace);
+        Ok(local.remove_where(|key| {
+            let (_, owner) = split_space(key.space);
+            self.owns(key.space) && owners.binary_search(&owner).is_ok()
+        }))
+    }
+
+    pub(crate) async fn clear(&self) -> Result<u64, Error> {
+        let prefix = cache_prefix(&self.prefix);
+        self.invalidations.record(Scope::Prefix(prefix.clone()));
+        match self.backend.local() {
+            Some(local) => Ok(local.remove_where(|key| self.owns(key.space))),
+            None => self.backend.clear(&prefix).await,
+        }
+    }
+
+    /// Counts an error that a call survives, and logs it: the first of its kind and then ever
+    /// fewer. The cause stays out of the log, since a decoder's message may quote the value.
+    pub(crate) fn report(&self, site: &Site, error: &Error) {
+        if self.counters.error(error.kind()) {
+            tracing::warn!(
+                function = %site,
+                kind = %error.kind(),
+                %error,
+                "the cache was passed over"
+            );
+        }
+    }
+
+    fn owns(&self, space: u64) -> bool {
+        split_space(space).0 == self.prefix_number
+    }
+
+    fn store_local<T: CacheValue>(
+        &self,
+        local: &LocalStore,
+        ticket: Ticket,
+        key: &Key,
+        printed: &str,
+        value: &T,
+        lifetime: Option<Duration>,
+    ) {
+        let stored_at = self.clock.now();
+        let entry = Arc::new(LocalEntry {
+            stored_at,
+            expires_at: lifetime.map_or(u64::MAX, |lifetime| {
+                stored_at.saturating_add(milliseconds(lifetime))
+            }),
+            size: OVERHEAD + key.local().bytes.len() + value.size(),
+            value: value.clone(),
+        });
+        let Some(_permit) = self.invalidations.permit(ticket, printed) else {
+            self.counters.invalidated();
+            return;
+        };
+        local.insert(key.local(), hash_printed(printed), entry);
+        self.counters.stored();
+    }
+
+    fn seal<T: CacheValue, C: CoderChoice>(
+        &self,
+        site: &Site,
+        value: &T,
+        lifetime: Option<Duration>,
+    ) -> Result<Bytes, Error> {
+        let codec = C::resolve(&self.coder);
+        let payload = value.encode(&codec)?;
+        let made_at = self.clock.wall();
+        let envelope = Envelope {
+            made_at,
+            fresh_until: lifetime
+                .map(|lifetime| made_at.saturating_add(milliseconds(lifetime))),
+            fingerprint: fingerprint::<T>(),
+            version: site.version_number(),
+            coder: codec.id(),
+        };
+        Ok(envelope.seal(&payload))
+    }
+
+    fn open<T: CacheValue, C: CoderChoice>(
+        &self,
+        site: &Site,
+        bytes: &Bytes,
+    ) -> Result<Option<Found<T>>, Error> {
+        let codec = C::resolve(&self.coder);
+        let (envelope, payload) = Envelope::open(bytes)?;
+        envelope.check(&Envelope {
+            fingerprint: fingerprint::<T>(),
+            version: site.version_number(),
+            coder: codec.id(),
+            ..envelope
+        })?;
+        let now = self.clock.wall();
+        let times = Times {
+            #[cfg(feature = "axum")]
+            age: now.saturating_sub(envelope.made_at),
+            remaining: envelope.fresh_until.map(|until| until.saturating_sub(now)),
+        };
+        if times.remaining == Some(0) {
+            return Ok(None);
+        }
+        let value = T::decode(&codec, payload)?;
+        Ok(Some(Found { value, times }))
+    }
+}
+
+/// A lifetime in whole milliseconds; one that is too long to count lasts as long as can be counted.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
+}

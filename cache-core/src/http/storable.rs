@@ -1,0 +1,159 @@
+//! What may be stored, and what of the request belongs into the key.
+
+use ::http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, SET_COOKIE, VARY};
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::directives::{ResponseDirectives, split_list};
+
+/// Why a response is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Another status than 200.
+    Status,
+    /// It sets a cookie, which is for one client.
+    SetCookie,
+    /// It is a part of something (RFC 9111 section 3.4).
+    Partial,
+    /// Its own `Cache-Control` forbids it, or says that it is not fresh for any time.
+    CacheControl,
+    /// It varies with something that is not in the key.
+    Vary,
+}
+
+/// Whether a handler's response may be stored; `vary` names the request headers, in lowercase, that
+/// are part of the key.
+pub(crate) fn may_store(
+    status: StatusCode,
+    headers: &HeaderMap,
+    vary: &[&str],
+) -> Result<(), Refusal> {
+    if status != StatusCode::OK {
+        return Err(Refusal::Status);
+    }
+    if headers.contains_key(SET_COOKIE) {
+        return Err(Refusal::SetCookie);
+    }
+    if headers.contains_key(CONTENT_RANGE) {
+        return Err(Refusal::Partial);
+    }
+    let directives = ResponseDirectives::parse(headers);
+    let refused = directives.no_store || directives.private || directives.no_cache;
+    if refused || directives.lifetime() == Some(0) {
+        return Err(Refusal::CacheControl);
+    }
+    if !vary_names(headers).all(|name| is_named(name, vary)) {
+        return Err(Refusal::Vary);
+    }
+    Ok(())
+}
+
+/// Whether a request tells who sent it: it has `Authorization` (RFC 9111 section 3.5) or `Cookie`,
+/// and `vary` does not make that header part of the key.
+pub(crate) fn is_personal(request: &HeaderMap, vary: &[&str]) -> bool {
+    [AUTHORIZATION, COOKIE]
+        .iter()
+        .any(|name| request.contains_key(name) && !is_named(name.as_str().as_bytes(), vary))
+}
+
+/// Says in `Vary` which request headers took part in the key, besides what it says already.
+pub(crate) fn add_vary(headers: &mut HeaderMap, names: &[&str]) {
+    for name in names {
+        if vary_names(headers).any(|named| named.eq_ignore_ascii_case(name.as_bytes())) {
+            continue;
+        }
+        if let Ok(value) = HeaderValue::from_str(name) {
+            headers.append(VARY, value);
+        }
+    }
+}
+
+/// The lines of one request header, trimmed; none if it is absent.
+pub(crate) fn key_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok();
+    name.into_iter()
+        .flat_map(|name| headers.get_all(name))
+        .map(|line| line.as_bytes().trim_ascii())
+}
+
+/// The members of `Vary`, over all of its lines.
+fn vary_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers
+        .get_all(VARY)
+        .iter()
+        .flat_map(|line| split_list(line.as_bytes()))
+}
+
+fn is_named(name: &[u8], names: &[&str]) -> bool {
+    names
+        .iter()
+        .any(|named| named.as_bytes().eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn store(lines: &[(&'static str, &'static str)], vary: &[&str]) -> Result<(), Refusal> {
+        may_store(StatusCode::OK, &headers(lines), vary)
+    }
+
+    #[test]
+    fn a_plain_200_is_stored_and_nothing_else() {
+        assert_eq!(store(&[("content-type", "text/html")], &[]), Ok(()));
+        for status in [201, 204, 206, 301, 304, 404, 500] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(may_store(status, &HeaderMap::new(), &[]), Err(Refusal::Status));
+        }
+    }
+
+    #[test]
+    fn what_is_for_one_client_is_not_stored() {
+        assert_eq!(store(&[("set-cookie", "a=b")], &[]), Err(Refusal::SetCookie));
+        assert_eq!(store(&[("content-range", "bytes 0-1/2")], &[]), Err(Refusal::Partial));
+        for value in ["private", "max-age=5, No-Store", "no-cache", "max-age=0", "private=\"x\""] {
+            assert_eq!(store(&[("cache-control", value)], &[]), Err(Refusal::CacheControl));
+        }
+        assert_eq!(store(&[("cache-control", "public, max-age=5")], &[]), Ok(()));
+    }
+
+    #[test]
+    fn what_varies_with_something_unkeyed_is_not_stored() {
+        let lines = [("vary", "Accept-Language"), ("vary", "accept-encoding")];
+        assert_eq!(store(&lines, &["accept-language"]), Err(Refusal::Vary));
+        assert_eq!(store(&lines, &["accept-language", "accept-encoding"]), Ok(()));
+        assert_eq!(store(&[("vary", "*")], &["accept-language"]), Err(Refusal::Vary));
+    }
+
+    #[test]
+    fn personal_requests_are_known_by_two_headers() {
+        assert!(is_personal(&headers(&[("authorization", "Basic x")]), &[]));
+        assert!(is_personal(&headers(&[("cookie", "a=b")]), &["authorization"]));
+        assert!(!is_personal(&headers(&[("cookie", "a=b")]), &["cookie"]));
+        assert!(!is_personal(&headers(&[("accept", "text/html")]), &[]));
+    }
+
+    #[test]
+    fn vary_is_merged_without_repeating() {
+        let mut merged = headers(&[("vary", "Accept-Language")]);
+        add_vary(&mut merged, &["accept-language", "accept"]);
+        let lines: Vec<_> = merged.get_all(VARY).iter().collect();
+        assert_eq!(lines, ["Accept-Language", "accept"]);
+    }
+
+    #[test]
+    fn absent_and_empty_lines_differ() {
+        let map = headers(&[("x-a", ""), ("x-b", " 1 "), ("x-b", "2")]);
+        let read = |name| key_values(&map, name).collect::<Vec<_>>();
+        assert_eq!(read("x-a"), [b""]);
+        assert_eq!(read("x-b"), [b"1", b"2"]);
+        assert!(read("x-c").is_empty());
+    }
+}

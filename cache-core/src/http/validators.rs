@@ -1,0 +1,173 @@
+//! Entity tags, and requests that are answered with 304 (RFC 9110 sections 8.8 and 13).
+
+use std::time::SystemTime;
+
+use ::http::header::{
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use ::http::{HeaderMap, HeaderName, HeaderValue};
+use md5::{Digest, Md5};
+
+use super::directives::split_list;
+
+/// The strong entity tag of a body: a digest of its bytes, the same on every machine.
+pub(crate) fn entity_tag(body: &[u8]) -> HeaderValue {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+
+    let mut tag = Vec::with_capacity(34);
+    tag.push(b'"');
+    for byte in Md5::digest(body) {
+        tag.push(HEX[usize::from(byte >> 4)]);
+        tag.push(HEX[usize::from(byte & 15)]);
+    }
+    tag.push(b'"');
+    HeaderValue::from_bytes(&tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+/// Whether the copy that the client has is current, so that 304 is the answer.
+///
+/// `If-None-Match` is compared weakly, and where it is present, `If-Modified-Since` does not count
+/// (sections 13.1.2, 13.1.3 and 13.2.2).
+pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
+    if request.contains_key(IF_NONE_MATCH) {
+        return response
+            .get(ETAG)
+            .is_some_and(|tag| names_tag(request, opaque(tag.as_bytes())));
+    }
+    let Some(since) = date(request, IF_MODIFIED_SINCE) else {
+        return false;
+    };
+    date(response, LAST_MODIFIED).is_some_and(|modified| modified <= since)
+}
+
+/// Takes out of a 304 what describes a body that it does not have (section 15.4.5).
+pub(crate) fn strip_for_not_modified(headers: &mut HeaderMap) {
+    for name in [
+        CONTENT_ENCODING,
+        CONTENT_LANGUAGE,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+    ] {
+        headers.remove(name);
+    }
+    if headers.contains_key(ETAG) {
+        headers.remove(LAST_MODIFIED);
+    }
+}
+
+/// Whether `If-None-Match` names the tag, or any tag at all with `*`.
+fn names_tag(request: &HeaderMap, tag: &[u8]) -> bool {
+    request
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .flat_map(|line| split_list(line.as_bytes()))
+        .any(|named| named == b"*" || opaque(named) == tag)
+}
+
+/// An entity tag without the mark of a weak one.
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+/// The date in a header; `None` if it is absent, repeated or no date.
+fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    let mut lines = headers.get_all(name).iter();
+    let line = lines.next()?.to_str().ok()?;
+    if lines.next().is_some() {
+        return None;
+    }
+    httpdate::parse_http_date(line).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn matches(lines: &[&'static str], tag: &'static str) -> bool {
+        let lines: Vec<_> = lines.iter().map(|line| ("if-none-match", *line)).collect();
+        not_modified(&headers(&lines), &headers(&[("etag", tag)]))
+    }
+
+    #[test]
+    fn tags_are_quoted_and_depend_on_the_content_alone() {
+        assert_eq!(entity_tag(b""), "\"d41d8cd98f00b204e9800998ecf8427e\"");
+        assert_ne!(entity_tag(b"a"), entity_tag(b"b"));
+    }
+
+    #[test]
+    fn if_none_match_takes_lists_stars_and_weak_tags() {
+        assert!(matches(&["\"a\""], "\"a\""));
+        assert!(matches(&["W/\"a\""], "\"a\""));
+        assert!(matches(&["\"a\""], "W/\"a\""));
+        assert!(matches(&["\"x\", \"a\""], "\"a\""));
+        assert!(matches(&["\"x\"", "\"y\" ,W/\"a\""], "\"a\""));
+        assert!(matches(&["*"], "\"a\""));
+        assert!(matches(&["\"with, comma\""], "\"with, comma\""));
+        assert!(!matches(&["\"x\""], "\"a\""));
+        assert!(!matches(&["a"], "\"a\""));
+        assert!(!matches(&["\"a"], "\"a\""));
+        assert!(!matches(&[""], "\"a\""));
+    }
+
+    #[test]
+    fn if_modified_since_counts_only_alone_and_with_a_date() {
+        const EARLIER: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+        const LATER: &str = "Sunday, 06-Nov-94 08:49:38 GMT";
+        let ask = |since, modified| {
+            not_modified(
+                &headers(&[("if-modified-since", since)]),
+                &headers(&[("last-modified", modified)]),
+            )
+        };
+        assert!(ask(EARLIER, EARLIER));
+        assert!(ask(LATER, EARLIER));
+        assert!(!ask(EARLIER, LATER));
+        assert!(!ask("yesterday", EARLIER));
+        assert!(!not_modified(&headers(&[("if-modified-since", LATER)]), &headers(&[])));
+        assert!(!not_modified(
+            &headers(&[("if-none-match", "\"x\""), ("if-modified-since", LATER)]),
+            &headers(&[("etag", "\"a\""), ("last-modified", EARLIER)]),
+        ));
+    }
+
+    #[test]
+    fn a_304_keeps_what_a_200_would_say_of_caching() {
+        let mut left = headers(&[
+            ("etag", "\"a\""),
+            ("cache-control", "max-age=5"),
+            ("vary", "accept"),
+            ("content-type", "text/html"),
+            ("content-length", "5"),
+            ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ]);
+        strip_for_not_modified(&mut left);
+        let mut names: Vec<_> = left.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "etag", "vary"]);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_preconditions_never_panic(none_match: Vec<u8>, since: Vec<u8>) {
+            let mut request = HeaderMap::new();
+            for (name, value) in [(IF_NONE_MATCH, none_match), (IF_MODIFIED_SINCE, since)] {
+                if let Ok(value) = HeaderValue::from_bytes(&value) {
+                    request.append(name, value);
+                }
+            }
+            not_modified(&request, &headers(&[("etag", "\"a\"")]));
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Keys: from the arguments of a call to what backends, logs and the local store use.
+
+pub(crate) mod argument;
+mod builder;
+mod canonical;
+mod print;
+mod render;
+
+use std::fmt::{self, Write as _};
+use std::hash::BuildHasher;
+use std::sync::LazyLock;
+
+use foldhash::quality::RandomState;
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind};
+use crate::local::{LocalKey, StoredKey};
+use crate::site::{self, Owner, Site};
+
+pub use builder::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext, erase_key_builder};
+pub(crate) use canonical::{KeyBytes, encoded_size};
+pub(crate) use print::{cache_prefix, key_prefix};
+pub use print::escaped;
+
+/// Collects what a call's key is made of; generated code writes to it.
+#[derive(Debug, Default)]
+pub struct KeyWriter {
+    bytes: KeyBytes,
+    is_text: bool,
+    is_bypassed: bool,
+    #[cfg(feature = "axum")]
+    sees_headers: bool,
+    error: Option<Error>,
+    /// Where each argument stands in `bytes`; kept only for a key builder.
+    arguments: Option<Vec<Span>>,
+}
+
+/// A named stretch of the canonical bytes.
+#[derive(Clone, Debug)]
+struct Span {
+    name: &'static str,
+    start: usize,
+    end: usize,
+}
+
+impl KeyWriter {
+    /// A writer that remembers where each argument stands, for a key builder.
+    pub(crate) fn recording() -> Self {
+        Self {
+            arguments: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    /// Makes a type argument part of the key, by its name.
+    pub fn type_argument<T: ?Sized>(&mut self) {
+        canonical::write_str(&mut self.bytes, std::any::type_name::<T>());
+    }
+
+    /// Replaces the whole key by a text.
+    pub fn text(&mut self, text: fmt::Arguments<'_>) {
+        struct Bytes<'a>(&'a mut KeyBytes);
+
+        impl fmt::Write for Bytes<'_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0.extend_from_slice(text.as_bytes());
+                Ok(())
+            }
+        }
+
+        self.bytes.clear();
+        self.is_text = true;
+        if Bytes(&mut self.bytes).write_fmt(text).is_err() {
+            self.fail(|| "an argument's `Display` failed".to_owned());
+        }
+    }
+
+    /// Makes one argument part of the key.
+    pub(crate) fn argument<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
+        self.write(name, |bytes| canonical::write(bytes, value));
+    }
+
+    /// Makes a set part of the key, whatever the order it iterates in.
+    pub(crate) fn set<'a, T: Serialize + 'a>(
+        &mut self,
+        name: &'static str,
+        items: impl Iterator<Item = &'a T>,
+    ) {
+        self.write(name, |bytes| canonical::write_set(bytes, items));
+    }
+
+    /// Makes request headers part of the key; absent and empty differ. A text is given a digest
+    /// of them, whose length is fixed, so that it cannot be mistaken for a part of the text.
+    #[cfg(feature = "axum")]
+    pub(crate) fn headers(&mut self, headers: &http::HeaderMap, names: &[&str]) {
+        if self.is_text {
+            self.bytes.extend_from_slice(headers_suffix(headers, names).as_bytes());
+        } else {
+            write_headers(&mut self.bytes, headers, names);
+        }
+    }
+
+    /// Notes that the function can read every header of the request.
+    #[cfg(feature = "axum")]
+    pub(crate) fn sees_headers(&mut self) {
+        self.sees_headers = true;
+    }
+
+    /// Keeps the call out of the cache.
+    #[cfg(feature = "axum")]
+    pub(crate) fn bypass(&mut self) {
+        self.is_bypassed = true;
+    }
+
+    fn write(
+        &mut self,
+        name: &'static str,
+        write: impl FnOnce(&mut KeyBytes) -> Result<(), canonical::CanonicalError>,
+    ) {
+        let start = self.bytes.len();
+        if let Err(error) = write(&mut self.bytes) {
+            self.fail(|| format!("the argument `{name}` cannot be part of a key: {error}"));
+            return;
+        }
+        if let Some(arguments) = &mut self.arguments {
+            let end = self.bytes.len();
+            arguments.push(Span { name, start, end });
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, message: impl FnOnce() -> String) {
+        self.error
+            .get_or_insert_with(|| Error::new(ErrorKind::Key, message()));
+    }
+
+    /// Takes the error that an argument raised, if one did.
+    pub(crate) fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
+    }
+
+    /// Whether an argument lets the function read every header of the request.
+    #[cfg(feature = "axum")]
+    pub(crate) fn has_seen_headers(&self) -> bool {
+        self.sees_headers
+    }
+
+    /// Whether the call is to be kept out of the cache.
+    pub(crate) fn is_bypassed(&self) -> bool {
+        self.is_bypassed
+    }
+
+    /// Whether the function wrote its key as a text.
+    pub(crate) fn is_text(&self) -> bool {
+        self.is_text
+    }
+
+    pub(crate) fn args(&self) -> Args<'_> {
+        Args::new(&self.bytes, self.arguments.as_deref().unwrap_or_default())
+    }
+
+    /// The local key, without copying; `None` if the function cannot be told apart from another.
+    pub(crate) fn local(&self, prefix: u32, site: &'static Site) -> Option<LocalKey<'_>> {
+        let owner = if self.is_text {
+            site::texts(site.namespace_name())
+        } else {
+            site.id()?
+        };
+        Some(LocalKey {
+            space: space(prefix, owner),
+            bytes: &self.bytes,
+        })
+    }
+
+    /// The key, to keep.
+    pub(crate) fn into_key(self, prefix: u32, site: &'static Site) -> Option<Key> {
+        let space = self.local(prefix, site)?.space;
+        Some(Key {
+            space,
+            bytes: self.bytes,
+        })
+    }
+}
+
+/// The key of one call: canonical bytes, and the space that they belong to.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    space: u64,
+    bytes: KeyBytes,
+}
+
+impl Key {
+    /// The key whose text a builder chose.
+    pub(crate) fn from_text(prefix: u32, namespace: &'static str, text: &str) -> Self {
+        Self {
+            space: space(prefix, site::texts(namespace)),
+            bytes: KeyBytes::from_slice(text.as_bytes()),
+        }
+    }
+
+    pub(crate) fn local(&self) -> LocalKey<'_> {
+        LocalKey {
+            space: self.space,
+            bytes: &self.bytes,
+        }
+    }
+
+    /// What remote backends and logs show: `{prefix}:{namespace}:{md5 or text}`.
+    pub(crate) fn printed(&self, prefix: &str) -> String {
+        print_key(prefix, self.space, &self.bytes).unwrap_or_default()
+    }
+}
+
+/// What the request headers add to a key that is a text; nothing where none count.
+#[cfg(feature = "axum")]
+pub(crate) fn headers_suffix(headers: &http::HeaderMap, names: &[&str]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let mut bytes = KeyBytes::new();
+    write_headers(&mut bytes, headers, names);
+    format!(";{}", print::digest([&bytes[..]]))
+}
+
+#[cfg(feature = "axum")]
+fn write_headers(bytes: &mut KeyBytes, headers: &http::HeaderMap, names: &[&str]) {
+    for name in names {
+        for value in crate::http::key_values(headers, name) {
+            canonical::write_bytes(bytes, value);
+        }
+        canonical::write_str(bytes, "");
+    }
+}
+
+/// Prints a key that the local store holds.
+pub(crate) fn print_stored(prefix: &str, key: &StoredKey) -> Option<String> {
+    print_key(prefix, key.space, &key.bytes)
+}
+
+/// Hashes a printed key, for the local store's index. The same text has the same hash in every
+/// cache of this process.
+pub(crate) fn hash_printed(printed: &str) -> u64 {
+    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    HASHER.hash_one(printed)
+}
+
+/// The number of the prefix in a local key's space, and the number of its owner.
+pub(crate) fn split_space(space: u64) -> (u32, u32) {
+    ((space >> 32) as u32, space as u32)
+}
+
+fn space(prefix: u32, owner: u32) -> u64 {
+    u64::from(prefix) << 32 | u64::from(owner)
+}
+
+fn print_key(prefix: &str, space: u64, bytes: &[u8]) -> Option<String> {
+    let (_, owner) = split_space(space);
+    Some(match site::owner(owner)? {
+        Owner::Function(site) => {
+            let mut printed = key_prefix(prefix, site.namespace_name());
+            printed.push_str(&digest(site, bytes));
+            printed
+        }
+        Owner::Texts(namespace) => {
+            let prefix = key_prefix(prefix, namespace);
+            print::printed(&prefix, &String::from_utf8_lossy(bytes))
+        }
+    })
+}
+
+/// The default key of a call: what was called, and with what.
+fn digest(site: &Site, arguments: &[u8]) -> String {
+    print::digest([
+        site.path().as_bytes(),
+        site.function().as_bytes(),
+        &site.version_number().to_be_bytes()[..],
+        arguments,
+    ])
+}

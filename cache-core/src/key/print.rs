@@ -1,0 +1,197 @@
+//! The printed key: `{prefix}:{namespace}:{text}`.
+//!
+//! It is legal in every store: at most 250 bytes of printable ASCII without spaces, which is
+//! Memcached's limit. Escapes are those of URLs, `%3A` for a colon, so a person can read them.
+//! Parts that are too long are cut and given a digest of the whole, behind a `~`; a `~` in a part
+//! is escaped, so that a cut part equals no uncut one.
+
+use std::fmt::{self, Write as _};
+
+use md5::{Digest, Md5};
+
+/// The longest key, in bytes.
+const LONGEST_KEY: usize = 250;
+/// The longest prefix and the longest namespace, in bytes.
+const LONGEST_PART: usize = 80;
+/// `~` and an MD5 in hex.
+const MARK: usize = 33;
+
+/// `{prefix}:{namespace}:`, which the keys of a namespace start with, and no others.
+pub(crate) fn key_prefix(prefix: &str, namespace: &str) -> String {
+    let mut out = cache_prefix(prefix);
+    out.push_str(&shorten(&escape(namespace, |byte| byte != b':'), namespace, LONGEST_PART));
+    out.push(':');
+    out
+}
+
+/// `{prefix}:`, which the keys of a cache start with, and no others.
+pub(crate) fn cache_prefix(prefix: &str) -> String {
+    let mut out = shorten(&escape(prefix, |byte| byte != b':'), prefix, LONGEST_PART);
+    out.push(':');
+    out
+}
+
+/// A whole key, from what [`key_prefix`] gave and a text.
+pub(crate) fn printed(key_prefix: &str, text: &str) -> String {
+    let escaped = escape(text, |_| true);
+    let text = shorten(&escaped, text, LONGEST_KEY - key_prefix.len());
+    format!("{key_prefix}{text}")
+}
+
+/// The lowercase MD5 hex of some parts, each preceded by its length, so that they do not run
+/// together.
+pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut md5 = Md5::new();
+    for part in parts {
+        md5.update((part.len() as u64).to_be_bytes());
+        md5.update(part);
+    }
+    hex(&md5.finalize())
+}
+
+/// Escapes a value that stands in `key = "user:{id}"`. Every character that could be taken for the
+/// template's own text is escaped: `%`, `:`, `/` and the given separators, beside what no key may
+/// hold.
+pub fn escaped<'a>(value: fmt::Arguments<'a>, separators: &'static str) -> Escaped<'a> {
+    Escaped { value, separators }
+}
+
+/// See [`escaped`].
+#[derive(Debug)]
+pub struct Escaped<'a> {
+    value: fmt::Arguments<'a>,
+    separators: &'static str,
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Escaping<'f, 'g> {
+            out: &'f mut fmt::Formatter<'g>,
+            separators: &'static str,
+        }
+
+        impl fmt::Write for Escaping<'_, '_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                let separators = self.separators.as_bytes();
+                let is_plain = |byte: u8| {
+                    (byte.is_ascii_alphanumeric() || b"_-.@+=,".contains(&byte))
+                        && !separators.contains(&byte)
+                };
+                write_escaped(self.out, text, is_plain)
+            }
+        }
+
+        let separators = self.separators;
+        Escaping { out: f, separators }.write_fmt(self.value)
+    }
+}
+
+/// Escapes what no key may hold, `%` and `~`, and what is not `allowed` besides.
+fn escape(text: &str, allowed: impl Fn(u8) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"%~".contains(&byte) && allowed(byte);
+    // Writing to a `String` does not fail.
+    let _ = write_escaped(&mut out, text, is_plain);
+    out
+}
+
+fn write_escaped(
+    out: &mut impl fmt::Write,
+    text: &str,
+    is_plain: impl Fn(u8) -> bool,
+) -> fmt::Result {
+    for byte in text.bytes() {
+        if is_plain(byte) {
+            out.write_char(char::from(byte))?;
+        } else {
+            write!(out, "%{byte:02X}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Cuts an escaped part to `longest` bytes, the digest of the original included.
+fn shorten(escaped: &str, original: &str, longest: usize) -> String {
+    if escaped.len() <= longest {
+        return escaped.to_owned();
+    }
+    let head = &escaped[..longest - MARK];
+    format!("{head}~{}", hex(&Md5::digest(original)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a `String` does not fail.
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_no_prefix_of_another() {
+        assert_eq!(key_prefix("shop", "users"), "shop:users:");
+        assert_eq!(key_prefix("shop", "users:admin"), "shop:users%3Aadmin:");
+        assert!(!key_prefix("shop", "users2").starts_with(&key_prefix("shop", "users")));
+        assert_eq!(key_prefix("", ""), "::");
+    }
+
+    #[test]
+    fn texts_stay_readable() {
+        assert_eq!(printed("shop:users:", "user:42"), "shop:users:user:42");
+        assert_eq!(printed("shop:users:", "a b\r\n%~é"), "shop:users:a%20b%0D%0A%25%7E%C3%A9");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_marked() {
+        let long = "x".repeat(300);
+        let key = printed("shop:users:", &long);
+        assert_eq!(key.len(), LONGEST_KEY);
+        assert_ne!(key, printed("shop:users:", &"x".repeat(301)));
+        // The text of a cut key, given as a text, does not meet it.
+        assert_ne!(key, printed("shop:users:", key.strip_prefix("shop:users:").unwrap()));
+    }
+
+    #[test]
+    fn digests_keep_parts_apart() {
+        assert_ne!(digest([&b"ab"[..], b"c"]), digest([&b"a"[..], b"bc"]));
+        assert_eq!(digest([&b""[..]]).len(), 32);
+    }
+
+    #[test]
+    fn values_cannot_imitate_the_template() {
+        let value = escaped(format_args!("{}", "a:b/c-d e~"), "-").to_string();
+        assert_eq!(value, "a%3Ab%2Fc%2Dd%20e%7E");
+        let uuid = "550e8400-e29b-41d4-a716-446655440000";
+        assert_eq!(escaped(format_args!("{uuid}"), "").to_string(), uuid);
+        assert_eq!(escaped(format_args!("{:>4}", 7), "").to_string(), "%20%20%207");
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_legal_everywhere(prefix: String, namespace: String, text: String, long in 0..400_usize) {
+            let text = text + &"é".repeat(long);
+            let key = printed(&key_prefix(&prefix, &namespace), &text);
+            prop_assert!(key.len() <= LONGEST_KEY);
+            prop_assert!(key.bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+
+        #[test]
+        fn different_parts_give_different_keys(
+            a in (".{0,8}", ".{0,8}", ".{0,8}"),
+            b in (".{0,8}", ".{0,8}", ".{0,8}"),
+        ) {
+            prop_assume!(a != b);
+            let key = |(prefix, namespace, text): &(String, String, String)| {
+                printed(&key_prefix(prefix, namespace), text)
+            };
+            prop_assert_ne!(key(&a), key(&b));
+        }
+    }
+}

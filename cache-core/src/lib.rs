@@ -1,0 +1,58 @@
+//! The engine of [fast-cache](https://docs.rs/fast-cache): keys, coders, policies and the runtime
+//! behind the `#[cache]` attribute.
+//!
+//! Programs use the facade, `fast-cache`, which re-exports what is public here. Implementors of a
+//! [`Backend`] or a [`Coder`] may depend on this crate alone.
+
+#[cfg(feature = "axum")]
+mod axum;
+mod backend;
+#[cfg(feature = "axum")]
+mod body;
+mod clock;
+mod coder;
+mod companion;
+mod config;
+mod engine;
+mod entry;
+mod error;
+#[cfg(feature = "axum")]
+mod handler;
+#[cfg(feature = "axum")]
+mod http;
+mod invalidation;
+mod key;
+pub mod local;
+mod policy;
+#[doc(hidden)]
+pub mod private;
+mod registry;
+mod runtime;
+mod site;
+mod stats;
+mod value;
+
+#[cfg(feature = "axum")]
+pub use crate::axum::{CacheRequest, CacheResponse, CachedResponse};
+pub use crate::backend::{Backend, BoxFuture, DynBackend};
+pub use crate::clock::Clock;
+#[cfg(feature = "bincode")]
+pub use crate::coder::Bincode;
+#[cfg(feature = "json")]
+pub use crate::coder::Json;
+#[cfg(feature = "msgpack")]
+pub use crate::coder::MessagePack;
+pub use crate::coder::{Coder, RegisteredCoder};
+pub use crate::companion::CacheEntry;
+pub use crate::config::Config;
+pub use crate::error::{Error, ErrorKind};
+pub use crate::key::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext};
+pub use crate::registry::{Cache, FastCache, InitError};
+pub use crate::stats::Stats;
+pub use crate::value::CacheValue;
+
+/// What tests need: a clock that they move.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use crate::clock::ManualClock;
+}

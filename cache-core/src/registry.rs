@@ -1,0 +1,369 @@
+//! The process-wide cache, instances of it, and which of them is the current one.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+
+use crate::backend::DynBackend;
+use crate::coder::RegisteredCoder;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::key::DynKeyBuilder;
+use crate::stats::Stats;
+
+/// The cache of this process.
+///
+/// [`init`](Self::init) sets it up once, at start-up. The other functions act on the current
+/// cache: the one whose [`scope`](Cache::scope) the caller is in, else the one of the process.
+#[derive(Debug)]
+pub struct FastCache;
+
+static PROCESS: OnceCell<Cache> = OnceCell::new();
+
+tokio::task_local! {
+    static SCOPED: Cache;
+}
+
+impl FastCache {
+    /// Sets up the cache of this process.
+    ///
+    /// Until then, cached functions just run, with one warning each.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::AlreadyInitialized`] on the second call, which changes nothing, and
+    /// [`InitError::StatusHeader`] for a name that is no header name.
+    pub fn init(config: impl Into<Config>) -> Result<(), InitError> {
+        let cache = Cache::try_new(config)?;
+        PROCESS
+            .set(cache)
+            .map_err(|_| InitError::AlreadyInitialized)
+    }
+
+    /// The backend of the current cache; `None` if there is none.
+    #[must_use]
+    pub fn backend() -> Option<Arc<dyn DynBackend>> {
+        with_current(|cache| cache.backend())
+    }
+
+    /// The prefix of the current cache; empty if there is none.
+    #[must_use]
+    pub fn prefix() -> String {
+        with_current(|cache| cache.prefix().to_owned()).unwrap_or_default()
+    }
+
+    /// How long values live where the function does not say; `None` if they do not expire, or if
+    /// there is no current cache.
+    #[must_use]
+    pub fn expire() -> Option<Duration> {
+        with_current(Cache::expire).flatten()
+    }
+
+    /// The coder of functions that name none; `None` if there is no current cache.
+    #[must_use]
+    pub fn coder() -> Option<RegisteredCoder> {
+        with_current(|cache| cache.coder().clone())
+    }
+
+    /// The key builder of functions that name none, if one is set.
+    #[must_use]
+    pub fn key_builder() -> Option<Arc<dyn DynKeyBuilder>> {
+        with_current(Cache::key_builder).flatten()
+    }
+
+    /// The name of the response header that says `HIT` or `MISS`, in lowercase; `None` if there is
+    /// no current cache.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn cache_status_header() -> Option<http::HeaderName> {
+        with_current(|cache| cache.cache_status_header().clone())
+    }
+
+    /// Whether calls are cached; false if there is no current cache.
+    #[must_use]
+    pub fn is_enabled() -> bool {
+        with_current(Cache::is_enabled).unwrap_or(false)
+    }
+
+    /// Switches the current cache on or off; see [`Cache::set_enabled`].
+    pub fn set_enabled(enabled: bool) {
+        with_current(|cache| cache.set_enabled(enabled));
+    }
+
+    /// Removes everything; see [`Cache::clear`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend, and `NotInitialized`.
+    pub async fn clear() -> Result<u64, Error> {
+        Cache::try_current()?.clear().await
+    }
+
+    /// Removes what is in a namespace; see [`Cache::clear_namespace`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend, and `NotInitialized`.
+    pub async fn clear_namespace(namespace: &str) -> Result<u64, Error> {
+        Cache::try_current()?.clear_namespace(namespace).await
+    }
+
+    /// Removes one entry by its printed key; see [`Cache::clear_key`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend, and `NotInitialized`.
+    pub async fn clear_key(key: &str) -> Result<u64, Error> {
+        Cache::try_current()?.clear_key(key).await
+    }
+
+    /// The counters of the current cache; all zero if there is none.
+    #[must_use]
+    pub fn stats() -> Stats {
+        with_current(Cache::stats).unwrap_or_default()
+    }
+}
+
+/// A cache: a backend and settings, shared by cloning.
+///
+/// Most programs have only the one of [`FastCache::init`]. Tests make their own, and
+/// [`scope`](Self::scope) it around the code under test:
+///
+/// ```
+/// # #[derive(Default)] struct Map;
+/// # impl fast_cache_core::Backend for Map {
+/// #     async fn get(&self, _: &str) -> Result<Option<bytes::Bytes>, fast_cache_core::Error> { Ok(None) }
+/// #     async fn set(&self, _: &str, _: bytes::Bytes, _: Option<std::time::Duration>) -> Result<(), fast_cache_core::Error> { Ok(()) }
+/// #     async fn remove(&self, _: &str) -> Result<bool, fast_cache_core::Error> { Ok(false) }
+/// #     async fn clear(&self, _: &str) -> Result<u64, fast_cache_core::Error> { Ok(0) }
+/// # }
+/// use fast_cache_core::{Cache, Config, FastCache};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let cache = Cache::new(Config::new(Map).prefix("test"));
+/// let prefix = cache.scope(async { FastCache::prefix() }).await;
+/// assert_eq!(prefix, "test");
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct Cache(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    key_builder: Option<Arc<dyn DynKeyBuilder>>,
+    enabled: AtomicBool,
+    #[cfg(feature = "axum")]
+    http: crate::handler::HttpSettings,
+}
+
+impl Cache {
+    /// Makes a cache.
+    ///
+    /// # Panics
+    ///
+    /// If the status header has a name that is no header name; [`try_new`](Self::try_new) returns
+    /// that as an error.
+    pub fn new(config: impl Into<Config>) -> Self {
+        match Self::try_new(config) {
+            Ok(cache) => cache,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Makes a cache, or says what is wrong with its settings.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::StatusHeader`] for a name that is no header name.
+    pub fn try_new(config: impl Into<Config>) -> Result<Self, InitError> {
+        let config = config.into();
+        Ok(Self(Arc::new(Shared {
+            #[cfg(feature = "axum")]
+            http: config.http.check()?,
+            key_builder: config.key_builder.clone(),
+            enabled: AtomicBool::new(config.enabled),
+            engine: Engine::new(config),
+        })))
+    }
+
+    /// The current cache: the innermost scope's, else the process's; `None` before
+    /// [`FastCache::init`].
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        with_current(Self::clone)
+    }
+
+    /// Makes this cache the current one for `future` and for all that it awaits.
+    ///
+    /// A task spawned inside starts without it: take it along with
+    /// `Cache::current()` and another `scope`.
+    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        SCOPED.scope(self.clone(), future)
+    }
+
+    /// Makes this cache the current one for a function that runs to its end on this thread.
+    pub(crate) fn enter<T>(&self, function: impl FnOnce() -> T) -> T {
+        SCOPED.sync_scope(self.clone(), function)
+    }
+
+    /// The backend.
+    #[must_use]
+    pub fn backend(&self) -> Arc<dyn DynBackend> {
+        self.engine().backend()
+    }
+
+    /// What every key starts with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        self.engine().prefix()
+    }
+
+    /// How long values live where the function does not say; `None` if they do not expire.
+    #[must_use]
+    pub fn expire(&self) -> Option<Duration> {
+        self.engine().expire()
+    }
+
+    /// The coder of functions that name none.
+    #[must_use]
+    pub fn coder(&self) -> &RegisteredCoder {
+        self.engine().coder()
+    }
+
+    /// The key builder of functions that name none, if one is set.
+    #[must_use]
+    pub fn key_builder(&self) -> Option<Arc<dyn DynKeyBuilder>> {
+        self.0.key_builder.clone()
+    }
+
+    /// The name of the response header that says `HIT` or `MISS`, in lowercase.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn cache_status_header(&self) -> &http::HeaderName {
+        &self.0.http.status_header
+    }
+
+    /// Whether calls are cached.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.0.enabled.load(Ordering::Relaxed)
+    }
+
+    /// Switches caching on or off. While it is off, functions just run; what is stored stays, and
+    /// is served again afterwards if it has not expired.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.0.enabled.store(enabled, Ordering::Relaxed);
+    }
+
+    /// Removes everything that this cache's prefix covers, and counts it.
+    ///
+    /// What is being computed at that moment is not stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend.
+    pub async fn clear(&self) -> Result<u64, Error> {
+        self.engine().clear().await
+    }
+
+    /// Removes exactly what is in `namespace`, and counts it: clearing `users` leaves `users2`.
+    ///
+    /// What is being computed in it at that moment is not stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend.
+    pub async fn clear_namespace(&self, namespace: &str) -> Result<u64, Error> {
+        self.engine().clear_namespace(namespace).await
+    }
+
+    /// Removes one entry by its printed key, as [`CacheEntry::key`](crate::CacheEntry::key) and
+    /// logs show it, and counts it: 1, or 0 if there was none.
+    ///
+    /// If it is being computed at that moment, it is not stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend.
+    pub async fn clear_key(&self, key: &str) -> Result<u64, Error> {
+        self.engine().clear_key(key).await
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine().stats()
+    }
+
+    pub(crate) fn try_current() -> Result<Self, Error> {
+        Self::current().ok_or_else(Error::not_initialized)
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn key_builder_ref(&self) -> Option<&Arc<dyn DynKeyBuilder>> {
+        self.0.key_builder.as_ref()
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn http(&self) -> &crate::handler::HttpSettings {
+        &self.0.http
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("prefix", &self.prefix())
+            .field("expire", &self.expire())
+            .field("coder", self.coder())
+            .field("enabled", &self.is_enabled())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a cache could not be set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InitError {
+    /// [`FastCache::init`] was called before; the first call stays in force.
+    AlreadyInitialized,
+    /// The name of the status header, given here, is no HTTP header name.
+    StatusHeader(String),
+}
+
+impl fmt::Display for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyInitialized => f.write_str(
+                "the cache is initialized already: call `FastCache::init` once, or use \
+                 `Cache::new` for a second cache",
+            ),
+            Self::StatusHeader(name) => {
+                write!(f, "the status header {name:?} is not a valid HTTP header name")
+            }
+        }
+    }
+}
+
+impl StdError for InitError {}
+
+/// Runs `f` on the current cache, without taking a share in it.
+#[inline]
+pub(crate) fn with_current<T>(f: impl FnOnce(&Cache) -> T) -> Option<T> {
+    let mut f = Some(f);
+    let scoped = SCOPED.try_with(|cache| f.take().map(|f| f(cache)));
+    if let Ok(result) = scoped {
+        return result;
+    }
+    let f = f?;
+    PROCESS.get().map(f)
+}

@@ -1,0 +1,247 @@
+//! One annotated function: what never changes between its calls.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+/// The static description of one annotated function.
+///
+/// The attribute makes one for each function; it is not made by hand.
+pub struct Site {
+    module: &'static str,
+    function: &'static str,
+    path: fn() -> &'static str,
+    namespace: &'static str,
+    version: u64,
+    vary: &'static [&'static str],
+    id: AtomicU32,
+    warned: AtomicBool,
+}
+
+/// [`Site::id`] before the first call.
+const UNREGISTERED: u32 = 0;
+/// [`Site::id`] of a function that cannot be told apart from another one.
+const CONFLICT: u32 = u32::MAX;
+
+impl Site {
+    /// Describes the function `function` in `module`.
+    ///
+    /// `path` names it together with the functions and impl blocks that it is nested in, which
+    /// `module_path!` leaves out: two functions of one name and module need it to be told apart.
+    #[must_use]
+    pub const fn new(
+        module: &'static str,
+        function: &'static str,
+        path: fn() -> &'static str,
+    ) -> Self {
+        Self {
+            module,
+            function,
+            path,
+            namespace: "",
+            version: 0,
+            vary: &[],
+            id: AtomicU32::new(UNREGISTERED),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    /// Sets the namespace, which is empty by default.
+    #[must_use]
+    pub const fn namespace(mut self, namespace: &'static str) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
+    /// Sets the version of the stored shape, 0 by default.
+    #[must_use]
+    pub const fn version(mut self, version: u64) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Sets the request headers, in lowercase, that take part in the key.
+    #[must_use]
+    pub const fn vary(mut self, names: &'static [&'static str]) -> Self {
+        self.vary = names;
+        self
+    }
+
+    pub(crate) fn function(&self) -> &'static str {
+        self.function
+    }
+
+    pub(crate) fn path(&self) -> &'static str {
+        (self.path)()
+    }
+
+    pub(crate) fn namespace_name(&self) -> &'static str {
+        self.namespace
+    }
+
+    pub(crate) fn version_number(&self) -> u64 {
+        self.version
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn vary_names(&self) -> &'static [&'static str] {
+        self.vary
+    }
+
+    /// True the first time it is called: for warnings that are given once a function.
+    pub(crate) fn warn_once(&self) -> bool {
+        !self.warned.swap(true, Ordering::Relaxed)
+    }
+
+    /// The number of this function in this process, or `None` if another function has the same
+    /// identity, so that their keys would collide.
+    pub(crate) fn id(&'static self) -> Option<u32> {
+        match self.id.load(Ordering::Acquire) {
+            UNREGISTERED => self.register(),
+            CONFLICT => None,
+            id => Some(id),
+        }
+    }
+
+    #[cold]
+    fn register(&'static self) -> Option<u32> {
+        let id = spaces().write(|spaces| spaces.register(self));
+        if id.is_none() && self.warn_once() {
+            tracing::error!(
+                function = %self,
+                "two cached functions have the same path, name, namespace and version; the second \
+                 one is not cached: give it a `namespace` of its own"
+            );
+        }
+        self.id.store(id.unwrap_or(CONFLICT), Ordering::Release);
+        id
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{}", self.module, self.function)
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("path", &self.path())
+            .field("function", &self.function)
+            .field("namespace", &self.namespace)
+            .field("version", &self.version)
+            .finish()
+    }
+}
+
+/// Who the keys of one numbered space belong to.
+#[derive(Clone, Copy)]
+pub(crate) enum Owner {
+    /// The canonical arguments of one function.
+    Function(&'static Site),
+    /// The texts of one namespace, which its functions share.
+    Texts(&'static str),
+}
+
+impl Owner {
+    pub(crate) fn namespace(self) -> &'static str {
+        match self {
+            Self::Function(site) => site.namespace,
+            Self::Texts(namespace) => namespace,
+        }
+    }
+}
+
+/// The number of the space that holds a namespace's text keys.
+pub(crate) fn texts(namespace: &'static str) -> u32 {
+    if let Some(id) = spaces().read(|spaces| spaces.texts.get(namespace).copied()) {
+        return id;
+    }
+    spaces().write(|spaces| {
+        if let Some(id) = spaces.texts.get(namespace) {
+            return *id;
+        }
+        let id = spaces.add(Owner::Texts(namespace));
+        spaces.texts.insert(namespace, id);
+        id
+    })
+}
+
+/// The number of a prefix in this process.
+pub(crate) fn prefix(prefix: &str) -> u32 {
+    spaces().write(|spaces| {
+        let next = u32::try_from(spaces.prefixes.len()).unwrap_or(u32::MAX);
+        *spaces.prefixes.entry(prefix.to_owned()).or_insert(next)
+    })
+}
+
+/// Who owns the space with this number.
+pub(crate) fn owner(id: u32) -> Option<Owner> {
+    let index = usize::try_from(id).ok()?.checked_sub(1)?;
+    spaces().read(|spaces| spaces.owners.get(index).copied())
+}
+
+/// The numbers of all the spaces in a namespace, sorted.
+pub(crate) fn in_namespace(namespace: &str) -> Vec<u32> {
+    spaces().read(|spaces| {
+        (1..)
+            .zip(&spaces.owners)
+            .filter(|(_, owner)| owner.namespace() == namespace)
+            .map(|(id, _)| id)
+            .collect()
+    })
+}
+
+/// Every space of this process. Numbers start at 1 and are never reused.
+#[derive(Default)]
+struct Spaces {
+    owners: Vec<Owner>,
+    identities: HashMap<(&'static str, &'static str, &'static str, u64), u32>,
+    texts: HashMap<&'static str, u32>,
+    prefixes: HashMap<String, u32>,
+}
+
+impl Spaces {
+    fn register(&mut self, site: &'static Site) -> Option<u32> {
+        let identity = (site.path(), site.function, site.namespace, site.version);
+        let Some(id) = self.identities.get(&identity) else {
+            let id = self.add(Owner::Function(site));
+            self.identities.insert(identity, id);
+            return Some(id);
+        };
+        let index = usize::try_from(*id - 1).ok()?;
+        match self.owners.get(index) {
+            Some(Owner::Function(first)) if std::ptr::eq(*first, site) => Some(*id),
+            _ => None,
+        }
+    }
+
+    fn add(&mut self, owner: Owner) -> u32 {
+        self.owners.push(owner);
+        u32::try_from(self.owners.len()).unwrap_or(CONFLICT)
+    }
+}
+
+/// A lock whose poisoning is of no interest: nothing that runs under it leaves it half done.
+struct Guarded(RwLock<Option<Spaces>>);
+
+impl Guarded {
+    fn read<T>(&self, f: impl FnOnce(&Spaces) -> T) -> T {
+        if let Some(spaces) = &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            return f(spaces);
+        }
+        f(&Spaces::default())
+    }
+
+    fn write<T>(&self, f: impl FnOnce(&mut Spaces) -> T) -> T {
+        let mut spaces = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        f(spaces.get_or_insert_default())
+    }
+}
+
+fn spaces() -> &'static Guarded {
+    static SPACES: Guarded = Guarded(RwLock::new(None));
+    &SPACES
+}

@@ -1,0 +1,144 @@
+//! One attribute caches an async function or an axum handler.
+//!
+//! ```
+//! use fast_cache::{Config, FastCache, InMemoryBackend, cache};
+//!
+//! #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+//! struct User {
+//!     id: u64,
+//!     name: String,
+//! }
+//!
+//! # #[derive(Debug)] struct DbError;
+//! # impl std::fmt::Display for DbError { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("gone") } }
+//! # impl std::error::Error for DbError {}
+//! #[cache(expire = 60, namespace = "users")]
+//! async fn get_user(id: u64) -> Result<User, DbError> {
+//!     // A slow query; an `Err` is returned as it is and never stored.
+//!     Ok(User { id, name: "Ada".to_owned() })
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     FastCache::init(Config::new(InMemoryBackend::new()).prefix("shop"))?;
+//!
+//!     let computed = get_user(42).await?;
+//!     let cached = get_user(42).await?;
+//!     assert_eq!(computed, cached);
+//!     assert_eq!(FastCache::stats().hits, 1);
+//!
+//!     FastCache::clear_namespace("users").await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! That is all there is to begin with. The reference of the attribute, option by option, is at
+//! [`macro@cache`].
+//!
+//! # Handlers
+//!
+//! On an axum handler (feature `axum`), the same attribute stores whole responses, and answers as
+//! HTTP wants it: `ETag`, `304 Not Modified`, `Cache-Control`, `Age`, HEAD, and the request's own
+//! `Cache-Control`.
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use axum::{Json, Router, extract::{Path, State}, routing::get};
+//! use fast_cache::cache;
+//!
+//! # #[derive(Clone)] struct Db;
+//! #[cache(expire = 60)]
+//! async fn show(Path(id): Path<u64>, State(db): State<Db>) -> Json<u64> {
+//!     Json(id)
+//! }
+//!
+//! let app: Router = Router::new().route("/users/{id}", get(show)).with_state(Db);
+//! # }
+//! ```
+//!
+//! # What is in the key
+//!
+//! Everything that the function can see: its module, name, type arguments and arguments, and
+//! `self` for methods. An argument that cannot be made part of the key, such as a database handle
+//! or an `Extension<T>` whose `T` is not `Serialize`, is a compile error that offers `skip(..)`,
+//! `key = ".."` and `vary(..)`. So one caller's value is never served to another by accident. The
+//! one argument that is left out by itself is axum's `State`.
+//!
+//! # What happens when the cache fails
+//!
+//! The call runs as if there were no cache. Errors of the backend and entries that do not decode
+//! are counted in [`Stats`], logged through `tracing`, and overwritten by the next value. Before
+//! [`FastCache::init`], cached functions just run, with one warning each, so unit tests need no
+//! set-up.
+//!
+//! # Invalidation
+//!
+//! By entry (`get_user::entry(42).invalidate()`), by printed key ([`FastCache::clear_key`]), by
+//! namespace ([`FastCache::clear_namespace`]), or all at once ([`FastCache::clear`]). A value whose
+//! computation began before the invalidation is not stored after it.
+//!
+//! # Tests
+//!
+//! A [`Cache`] of their own lets tests run side by side, and `testing::ManualClock` (feature
+//! `testing`) moves time:
+//!
+//! ```
+//! # #[cfg(all(feature = "testing", feature = "memory"))] {
+//! use std::time::Duration;
+//! use fast_cache::{Cache, Config, InMemoryBackend, cache, testing::ManualClock};
+//!
+//! #[cache(expire = 60)]
+//! async fn double(n: u64) -> u64 { n * 2 }
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let clock = ManualClock::new();
+//! let cache = Cache::new(Config::new(InMemoryBackend::new()).clock(clock.clone()));
+//! cache.scope(async {
+//!     assert_eq!(double(21).await, 42);
+//!     assert!(double::entry(21).get().await?.is_some());
+//!     clock.advance(Duration::from_secs(60));
+//!     assert!(double::entry(21).get().await?.is_none());
+//!     Ok::<_, fast_cache::Error>(())
+//! }).await?;
+//! # Ok::<_, fast_cache::Error>(()) }).unwrap();
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | default | gives |
+//! | --- | --- | --- |
+//! | `memory` | yes | [`InMemoryBackend`] |
+//! | `json` | yes | the `Json` coder, which is the registry's default |
+//! | `axum` | | `#[cache]` on handlers, [`CacheRequest`], [`CacheResponse`] |
+//! | `msgpack` | | the `MessagePack` coder |
+//! | `bincode` | | the `Bincode` coder; `bincode` is no longer maintained |
+//! | `testing` | | `testing::ManualClock` |
+
+pub use fast_cache_core::{
+    Arg, Args, Backend, BoxFuture, Cache, CacheEntry, CacheValue, Clock, Coder, Config,
+    DynBackend, DynKeyBuilder, Error, ErrorKind, FastCache, InitError, KeyBuilder, KeyContext,
+    RegisteredCoder, Stats,
+};
+#[doc(inline)]
+#[doc = include_str!("docs/cache.md")]
+pub use fast_cache_macros::cache;
+
+#[cfg(feature = "memory")]
+pub use fast_cache_backends::InMemoryBackend;
+#[cfg(feature = "bincode")]
+pub use fast_cache_core::Bincode;
+#[cfg(feature = "json")]
+pub use fast_cache_core::Json;
+#[cfg(feature = "msgpack")]
+pub use fast_cache_core::MessagePack;
+#[cfg(feature = "testing")]
+pub use fast_cache_core::testing;
+#[cfg(feature = "axum")]
+pub use fast_cache_core::{CacheRequest, CacheResponse, CachedResponse};
+
+/// What generated code calls; not covered by semantic versioning.
+#[doc(hidden)]
+pub mod __private {
+    pub use fast_cache_core::private::*;
+}

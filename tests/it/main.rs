@@ -1,0 +1,25 @@
+//! The integration tests, in one binary.
+
+mod support;
+
+#[cfg(feature = "memory")]
+mod allocations;
+#[cfg(feature = "memory")]
+mod companions;
+mod failures;
+#[cfg(feature = "memory")]
+mod functions;
+#[cfg(all(feature = "axum", feature = "memory"))]
+mod handlers;
+mod init;
+#[cfg(feature = "memory")]
+mod invalidation;
+#[cfg(feature = "memory")]
+mod keys;
+#[cfg(all(feature = "axum", feature = "memory"))]
+mod leaks;
+#[cfg(all(feature = "memory", feature = "testing"))]
+mod memory;
+mod remote;
+#[cfg(all(feature = "axum", feature = "json", feature = "memory", feature = "testing"))]
+mod ui;
