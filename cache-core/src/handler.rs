@@ -64,19 +64,14 @@ impl HttpConfig {
 
 /// Looks up a request to a cached handler. A response in this process is found and answered here,
 /// before anything is awaited.
-pub fn handler<S, C>(
+pub fn handler<C: CoderChoice>(
     site: &'static Site,
-    _shape: S,
     _coder: C,
     builder: Option<MakeKeyBuilder>,
     request: &impl RequestHead,
     response: &CacheResponse,
     write_key: impl FnOnce(&mut KeyWriter),
-) -> HandlerCall<S, C>
-where
-    S: Shape<Returned: IntoResponse>,
-    C: CoderChoice,
-{
+) -> HandlerCall<C> {
     let headers = request.headers();
     let lookup = with_current(|cache| {
         let Some(asked) = Asked::of(request, cache.http()) else {
@@ -103,27 +98,29 @@ where
     HandlerCall {
         lookup: lookup.unwrap_or_else(|| uninitialized(site)),
         response: response.clone(),
-        kind: PhantomData,
+        coder: PhantomData,
     }
 }
 
 /// A request to a cached handler that has been looked up.
 #[must_use = "a call does nothing until it is run"]
-pub struct HandlerCall<S, C> {
+pub struct HandlerCall<C> {
     lookup: Lookup<Response, Box<Pending>>,
     response: CacheResponse,
-    kind: PhantomData<(S, C)>,
+    coder: PhantomData<C>,
 }
 
-impl<S, C> HandlerCall<S, C>
-where
-    S: Shape<Returned: IntoResponse>,
-    C: CoderChoice,
-{
+impl<C: CoderChoice> HandlerCall<C> {
     /// Gives the reply that was found, or awaits `future` and stores what `rules` and the response
     /// itself let it.
-    pub fn run<F, R>(self, future: F, rules: R) -> Answer<Response, impl Future<Output = Response>>
+    pub fn run<S, F, R>(
+        self,
+        _shape: S,
+        future: F,
+        rules: R,
+    ) -> Answer<Response, impl Future<Output = Response>>
     where
+        S: Shape<Returned: IntoResponse>,
         F: Future<Output = S::Returned>,
         R: FnOnce(&S::Stored) -> Verdict,
     {

@@ -1,5 +1,7 @@
 //! What generated code calls. Nothing here is covered by semantic versioning.
 
+pub use std::time::Duration;
+
 pub use crate::companion::entry;
 pub use crate::key::argument::{Argument, Unvaried, Varied};
 pub use crate::key::{DynKeyBuilder, KeyWriter, erase_key_builder, escaped};

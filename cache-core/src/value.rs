@@ -1,5 +1,6 @@
 //! What a function returns, what of it is stored, and how that is encoded.
 
+use std::future::Future;
 use std::marker::PhantomData;
 
 use serde::Serialize;
@@ -219,6 +220,12 @@ impl<R> Probe<R> {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "generated code alone makes one")]
     pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+
+    /// A probe for what a future gives, where the type has no name.
+    #[must_use]
+    pub const fn of<F: Future<Output = R>>(_: &F) -> Self {
         Self(PhantomData)
     }
 }

@@ -57,6 +57,11 @@ impl KeyWriter {
         canonical::write_str(&mut self.bytes, std::any::type_name::<T>());
     }
 
+    /// Makes the type of an `impl Trait` argument part of the key, by its name.
+    pub fn type_of<T: ?Sized>(&mut self, _: &T) {
+        self.type_argument::<T>();
+    }
+
     /// Replaces the whole key by a text.
     pub fn text(&mut self, text: fmt::Arguments<'_>) {
         struct Bytes<'a>(&'a mut KeyBytes);

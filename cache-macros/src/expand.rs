@@ -1,0 +1,673 @@
+//! The code that the attribute stands for. It describes the function and calls one function of the
+//! runtime; what is decided at run time is decided there.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Expr, ExprLit, FnArg, GenericParam, Lit, LitStr, Result, Signature, Type, parse_quote};
+
+use crate::args::{Companions, error};
+use crate::model::{
+    Binding, Body, Injection, Key, Kind, Model, Parameter, Role, first_type, last_segment,
+    receiver_reference,
+};
+use crate::template::{Piece, Template};
+
+/// Expands a valid model.
+pub(crate) fn expand(model: &Model) -> TokenStream {
+    let function = cached_function(model);
+    let companions = match model.companions {
+        Companions::Module => companion_struct(model),
+        Companions::Methods => companion_functions(model),
+        Companions::None => TokenStream::new(),
+    };
+    quote!(#function #companions)
+}
+
+/// The lifetime that `expire = ..` stands for.
+pub(crate) fn lifetime(expire: &Expr, krate: &TokenStream) -> Result<TokenStream> {
+    let Expr::Lit(ExprLit { lit, .. }) = expire else {
+        return Ok(expire.to_token_stream());
+    };
+    let milliseconds = match lit {
+        Lit::Int(seconds) => seconds.base10_parse::<u64>()?.checked_mul(1000),
+        Lit::Str(text) => parse_lifetime(&text.value()),
+        _ => None,
+    };
+    match milliseconds {
+        Some(0) => Err(error(
+            lit,
+            "a lifetime of zero stores nothing: give a longer one, or remove `#[cache]`",
+        )),
+        Some(milliseconds) => Ok(quote!(#krate::__private::Duration::from_millis(#milliseconds))),
+        None => Err(error(
+            lit,
+            "this is no lifetime: write seconds, such as `60`, a text, such as `\"500ms\"`, \
+             `\"90s\"`, `\"5m\"`, `\"2h\"` or `\"1d\"`, or an expression of type `Duration`",
+        )),
+    }
+}
+
+fn parse_lifetime(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
+        _ => return None,
+    };
+    digits.trim().parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// The function that callers call.
+fn cached_function(model: &Model) -> TokenStream {
+    let attributes = &model.attributes;
+    let (everywhere, outer) = (&attributes.everywhere, &attributes.outer);
+    let computation = match model.companions {
+        Companions::None => &attributes.computation[..],
+        _ => &[],
+    };
+    let visibility = &model.function.vis;
+    let sig = outer_signature(model);
+    let call = match model.kind {
+        Kind::Function => function_call(model),
+        Kind::Handler(_) => handler_call(model),
+    };
+    let body = match model.body {
+        Body::Async | Body::Sync => call,
+        Body::Boxed => quote!(::std::boxed::Box::pin(async move { #call })),
+        Body::Opaque => quote!(async move { #call }),
+    };
+    quote! {
+        #(#everywhere)*
+        #(#computation)*
+        #(#outer)*
+        #visibility #sig { #body }
+    }
+}
+
+fn function_call(model: &Model) -> TokenStream {
+    let private = private(model);
+    let site = site_call(model);
+    let (coder, builder, key) = (coder(model), builder(model), key_closure(model));
+    let computation = computation(model);
+    let rules = rules(model);
+    let output = &model.output;
+    let shape = quote_spanned! {output.span()=> (&&#private::Probe::<#output>::new()).shape() };
+    quote_spanned! {Span::mixed_site()=>
+        #private::function(
+            #site,
+            {
+                #[allow(unused_imports)]
+                use #private::shape::*;
+                #shape
+            },
+            #coder,
+            #builder,
+            #key,
+        )
+        .run(#computation, #rules)
+        .await
+    }
+}
+
+fn handler_call(model: &Model) -> TokenStream {
+    let private = private(model);
+    let site = site_call(model);
+    let (coder, builder, key) = (coder(model), builder(model), key_closure(model));
+    let computation = computation(model);
+    let rules = rules(model);
+    let injection = model.injection();
+    let listed = |role: &Role| {
+        let parameter = model.parameters.iter().find(|parameter| parameter.role == *role);
+        parameter.map(|parameter| &parameter.name)
+    };
+    let request = injection.and_then(|it| it.request.as_ref()).or(listed(&Role::Request));
+    let response = injection.and_then(|it| it.response.as_ref()).or(listed(&Role::Response));
+    quote_spanned! {Span::mixed_site()=>
+        let __call = #private::handler(
+            #site,
+            #coder,
+            #builder,
+            &#request,
+            &#response,
+            #key,
+        );
+        let __future = #computation;
+        let __shape = {
+            #[allow(unused_imports)]
+            use #private::shape::*;
+            (&&#private::Probe::of(&__future)).shape()
+        };
+        __call.run(__shape, __future, #rules).await
+    }
+}
+
+/// The user's own signature, with names for destructured parameters, and with what is injected.
+fn outer_signature(model: &Model) -> Signature {
+    let mut sig = model.sig().clone();
+    if model.body == Body::Sync {
+        sig.asyncness = Some(parse_quote!(async));
+    }
+    let mut inputs: Vec<FnArg> = Vec::new();
+    if let Some(receiver) = &model.receiver {
+        let mut receiver = receiver.clone();
+        receiver.mutability = None;
+        inputs.push(FnArg::Receiver(receiver));
+    }
+    match model.injection() {
+        Some(injection) => {
+            let private = private(model);
+            sig.output = parse_quote!(-> #private::Response);
+            inputs.extend(handler_inputs(model, injection));
+        }
+        None => inputs.extend(model.parameters.iter().map(outer_input)),
+    }
+    sig.inputs = inputs.into_iter().collect();
+    sig
+}
+
+fn outer_input(parameter: &Parameter) -> FnArg {
+    let (attributes, name, ty) = (&parameter.attributes, &parameter.name, &parameter.ty);
+    parse_quote!(#(#attributes)* #name: #ty)
+}
+
+fn handler_inputs(model: &Model, injection: &Injection) -> Vec<FnArg> {
+    let krate = &model.krate;
+    let mut names: Vec<&Ident> = Vec::new();
+    let mut types: Vec<TokenStream> = Vec::new();
+    if let Some(request) = &injection.request {
+        names.push(request);
+        types.push(quote!(#krate::CacheRequest));
+    }
+    if let Some(response) = &injection.response {
+        names.push(response);
+        types.push(quote!(#krate::CacheResponse));
+    }
+    let own = model.parameters.iter();
+    if !injection.nested {
+        let injected = names.iter().zip(&types).map(|(name, ty)| parse_quote!(#name: #ty));
+        return injected.chain(own.map(outer_input)).collect();
+    }
+    let Some((first, rest)) = model.parameters.split_first() else {
+        return Vec::new();
+    };
+    let (first_name, first_type) = (&first.name, &first.ty);
+    let nested = parse_quote!((#(#names,)* #first_name): (#(#types,)* #first_type));
+    std::iter::once(nested).chain(rest.iter().map(outer_input)).collect()
+}
+
+/// The future of the function as it was written.
+fn computation(model: &Model) -> TokenStream {
+    let private = private(model);
+    let names = model.parameters.iter().map(|parameter| &parameter.name);
+    let uncached = match model.companions {
+        Companions::None => return inline_computation(model),
+        Companions::Module => {
+            let name = &model.sig().ident;
+            quote!(#name::uncached)
+        }
+        Companions::Methods => {
+            let name = method_name(model, "uncached");
+            quote!(Self::#name)
+        }
+    };
+    let turbofish = turbofish(model);
+    let receiver = model.receiver.as_ref().map(|receiver| {
+        let token = &receiver.self_token;
+        quote!(#token,)
+    });
+    let call = quote!(#uncached #turbofish(#receiver #(#names),*));
+    match model.body {
+        Body::Sync => quote!(#private::blocking(move || #call)),
+        _ => call,
+    }
+}
+
+/// The generic arguments that inference could miss; none where the function has anonymous ones,
+/// which forbid it.
+fn turbofish(model: &Model) -> TokenStream {
+    if model.parameters.iter().any(Parameter::is_anonymous) {
+        return TokenStream::new();
+    }
+    let arguments: Vec<&Ident> = model
+        .sig()
+        .generics
+        .params
+        .iter()
+        .filter_map(|parameter| match parameter {
+            GenericParam::Lifetime(_) => None,
+            GenericParam::Type(ty) => Some(&ty.ident),
+            GenericParam::Const(constant) => Some(&constant.ident),
+        })
+        .collect();
+    match arguments.is_empty() {
+        true => TokenStream::new(),
+        false => quote!(::<#(#arguments),*>),
+    }
+}
+
+/// The body itself, where there is no place for another function.
+fn inline_computation(model: &Model) -> TokenStream {
+    let private = private(model);
+    let block = &model.function.block;
+    let output = &model.output;
+    let bindings = model.parameters.iter().map(|parameter| {
+        let (pattern, name) = (&parameter.pattern, &parameter.name);
+        quote!(#[allow(clippy::redundant_locals)] let #pattern = #name;)
+    });
+    let bindings = quote!(#(#bindings)*);
+    // The type of the block has to be known before its first `?`.
+    let known = match &model.kind {
+        Kind::Function => quote_spanned! {Span::mixed_site()=>
+            if let ::core::option::Option::Some(__returned) = ::core::option::Option::None::<#output> {
+                return __returned;
+            }
+        },
+        Kind::Handler(_) => TokenStream::new(),
+    };
+    match model.body {
+        Body::Async => quote!(async move { #known #bindings #block }),
+        Body::Sync => quote!(#private::blocking(move || { #known #bindings #block })),
+        Body::Boxed | Body::Opaque => quote!(async move { #bindings (#block).await }),
+    }
+}
+
+/// What the options say of one value.
+fn rules(model: &Model) -> TokenStream {
+    let private = private(model);
+    let options = &model.options;
+    let value = Ident::new("__value", Span::mixed_site());
+    let expire = expire(model).map(|expire| quote!(.expire(#expire)));
+    let ask = |method: &str, closure: &Expr| {
+        let method = Ident::new(method, Span::mixed_site());
+        quote!(.#method(#private::ask(#value, #closure)))
+    };
+    let expire_with = options.expire_with.as_ref().map(|given| ask("expire_with", &given.value));
+    let only_if = options.cache_if.as_ref().map(|given| ask("only_if", &given.value));
+    let parameter = match expire_with.is_some() || only_if.is_some() {
+        true => value.to_token_stream(),
+        false => quote!(_),
+    };
+    quote!(|#parameter| #private::Verdict::new() #expire #expire_with #only_if)
+}
+
+fn expire(model: &Model) -> Option<TokenStream> {
+    let expire = model.options.expire.as_ref()?;
+    lifetime(&expire.value, &model.krate).ok()
+}
+
+fn coder(model: &Model) -> TokenStream {
+    let private = private(model);
+    match &model.options.coder {
+        Some(given) => {
+            let coder = &given.value;
+            quote_spanned!(coder.span()=> #private::NamedCoder::<#coder>::new())
+        }
+        None => quote!(#private::RegistryCoder),
+    }
+}
+
+fn builder(model: &Model) -> TokenStream {
+    let private = private(model);
+    match &model.key {
+        Key::Builder(builder) => {
+            let erased = quote_spanned!(builder.span()=> #private::erase_key_builder(#builder));
+            quote!(::core::option::Option::Some(|| #erased))
+        }
+        _ => quote!(::core::option::Option::None),
+    }
+}
+
+/// Writes what the key is made of.
+fn key_closure(model: &Model) -> TokenStream {
+    let private = private(model);
+    let key = Ident::new("__key", Span::mixed_site());
+    let written = match &model.key {
+        Key::Text(template) => write_text(model, template, &key),
+        Key::Arguments | Key::Builder(_) => write_arguments(model, &key),
+    };
+    quote!(|#key: &mut #private::KeyWriter| { #written })
+}
+
+fn write_text(model: &Model, template: &Template, key: &Ident) -> TokenStream {
+    let private = private(model);
+    let span = template.literal.span();
+    let separators = template.separators();
+    let mut format = String::new();
+    let mut values = Vec::new();
+    for piece in &template.pieces {
+        match piece {
+            Piece::Text(text) => format.push_str(&text.replace('{', "{{").replace('}', "}}")),
+            Piece::Argument { name, spec } => {
+                format.push_str("{}");
+                let inner = LitStr::new(&with_spec(spec), span);
+                let value = binding_named(model, name);
+                values.push(quote_spanned! {span=>
+                    #private::escaped(::core::format_args!(#inner, #value), #separators)
+                });
+            }
+        }
+    }
+    let format = LitStr::new(&format, span);
+    let destructured = model.keyed_parameters().filter_map(destructure);
+    quote_spanned! {span=>
+        #(#destructured)*
+        #key.text(::core::format_args!(#format #(, #values)*));
+    }
+}
+
+fn with_spec(spec: &str) -> String {
+    match spec.is_empty() {
+        true => "{}".to_owned(),
+        false => format!("{{:{spec}}}"),
+    }
+}
+
+fn binding_named(model: &Model, name: &str) -> Ident {
+    use syn::ext::IdentExt as _;
+
+    let bindings = model.parameters.iter().flat_map(|parameter| &parameter.bindings);
+    let found = bindings.map(|binding| &binding.name).find(|binding| binding.unraw() == name);
+    found.cloned().unwrap_or_else(|| format_ident!("__missing"))
+}
+
+fn write_arguments(model: &Model, key: &Ident) -> TokenStream {
+    let private = private(model);
+    let states = model.parameters.iter().filter_map(|parameter| match &parameter.role {
+        Role::State(inner) => {
+            let ty = &parameter.ty;
+            Some(quote_spanned!(ty.span()=> #private::assert_state::<#ty, #inner>();))
+        }
+        _ => None,
+    });
+    let types = type_arguments(model, key);
+    let receiver = model.receiver.as_ref().filter(|_| model.keys_self()).map(|receiver| {
+        let reference = receiver_reference(receiver);
+        write_argument(model, key, "self", receiver.self_token.span, &reference)
+    });
+    let arguments = model.keyed_parameters().map(|parameter| {
+        let destructured = destructure(parameter);
+        let is_keyed = |binding: &&Binding| model.is_keyed(parameter, binding);
+        let bindings = parameter.bindings.iter().filter(is_keyed).map(|binding| {
+            use syn::ext::IdentExt as _;
+
+            let name = &binding.name;
+            let value = match parameter.is_plain {
+                true => quote!(&#name),
+                false => name.to_token_stream(),
+            };
+            write_argument(model, key, &name.unraw().to_string(), name.span(), &value)
+        });
+        quote!(#destructured #(#bindings)*)
+    });
+    quote! {
+        #[allow(unused_imports)]
+        use #private::argument::*;
+        #(#states)*
+        #types
+        #receiver
+        #(#arguments)*
+    }
+}
+
+fn write_argument(
+    model: &Model,
+    key: &Ident,
+    name: &str,
+    span: Span,
+    value: &TokenStream,
+) -> TokenStream {
+    let private = private(model);
+    let constructor = match model.options.vary {
+        Some(_) => format_ident!("varied"),
+        None => format_ident!("new"),
+    };
+    let span = Span::mixed_site().located_at(span);
+    quote_spanned! {span=>
+        (&&&&&&#private::Argument::#constructor(#name, #value)).write_key(#key);
+    }
+}
+
+/// Binds what a pattern binds, by reference. Not every name need be part of the key.
+fn destructure(parameter: &Parameter) -> Option<TokenStream> {
+    if parameter.is_plain {
+        return None;
+    }
+    let (pattern, name) = (parameter.by_reference(), &parameter.name);
+    Some(quote!(#[allow(unused_variables)] let #pattern = &#name;))
+}
+
+/// `Self`, type parameters, const parameters and the types of `impl Trait` arguments.
+fn type_arguments(model: &Model, key: &Ident) -> TokenStream {
+    let own = model.is_associated.then(|| quote!(#key.type_argument::<Self>();));
+    let generics = model.sig().generics.params.iter().map(|parameter| match parameter {
+        GenericParam::Lifetime(_) => TokenStream::new(),
+        GenericParam::Type(ty) => {
+            let name = &ty.ident;
+            quote!(#key.type_argument::<#name>();)
+        }
+        GenericParam::Const(constant) => {
+            let name = &constant.ident;
+            let value = quote!(&#name);
+            write_argument(model, key, &name.to_string(), name.span(), &value)
+        }
+    });
+    let anonymous = model.keyed_parameters().filter(|parameter| parameter.is_anonymous());
+    let anonymous = anonymous.map(|parameter| {
+        let name = &parameter.name;
+        quote!(#key.type_of(&#name);)
+    });
+    quote!(#own #(#generics)* #(#anonymous)*)
+}
+
+/// The struct beside a function, of the same name: it lives among types, the function among values.
+fn companion_struct(model: &Model) -> TokenStream {
+    let everywhere = &model.attributes.everywhere;
+    let visibility = &model.function.vis;
+    let name = &model.sig().ident;
+    let doc = format!(
+        "Companion of the cached function `{name}`: [`entry`](Self::entry) is what one call has in \
+         the cache, and [`uncached`](Self::uncached) is the function as it was written."
+    );
+    let functions = companion_functions(model);
+    quote! {
+        #(#everywhere)*
+        #[doc = #doc]
+        #[allow(non_camel_case_types, dead_code, unreachable_pub)]
+        #visibility struct #name {}
+
+        #(#everywhere)*
+        #[allow(dead_code, unreachable_pub)]
+        impl #name { #functions }
+    }
+}
+
+fn companion_functions(model: &Model) -> TokenStream {
+    let everywhere = &model.attributes.everywhere;
+    let computation = &model.attributes.computation;
+    let visibility = &model.function.vis;
+    let (site_name, site_type) = (site_name(model), site_type(model));
+    let site = site(model);
+    let block = &model.function.block;
+    let mut sig = model.sig().clone();
+    sig.ident = companion_name(model, "uncached");
+    let entry = entry(model);
+    let doc = format!("`{}` as it was written, without the cache.", model.name());
+    quote! {
+        #(#everywhere)*
+        #[doc(hidden)]
+        #[allow(dead_code)]
+        fn #site_name() -> &'static #site_type { #site }
+
+        #(#everywhere)*
+        #(#computation)*
+        #[doc = #doc]
+        #[allow(dead_code, unreachable_pub)]
+        #visibility #sig #block
+
+        #(#everywhere)*
+        #entry
+    }
+}
+
+/// The function that gives the entry of a call.
+fn entry(model: &Model) -> TokenStream {
+    let (krate, private) = (&model.krate, private(model));
+    let visibility = &model.function.vis;
+    let name = companion_name(model, "entry");
+    let (coder, builder, key) = (coder(model), builder(model), key_closure(model));
+    let site = site_call(model);
+    let expire = match expire(model) {
+        Some(expire) => quote!(::core::option::Option::Some(#expire)),
+        None => quote!(::core::option::Option::None),
+    };
+    let mut sig = model.sig().clone();
+    sig.asyncness = None;
+    sig.ident = name;
+    let headers = Ident::new("__headers", Span::mixed_site());
+    let mut inputs: Vec<FnArg> = Vec::new();
+    if let Some(receiver) = model.receiver.as_ref().filter(|_| model.keys_self()) {
+        let mut receiver = receiver.clone();
+        receiver.mutability = None;
+        inputs.push(FnArg::Receiver(receiver));
+    }
+    let varies = model.options.vary.is_some();
+    if varies {
+        inputs.push(parse_quote!(#headers: &#private::HeaderMap));
+    }
+    inputs.extend(model.keyed_parameters().map(outer_input));
+    sig.inputs = inputs.into_iter().collect();
+    let call = match &model.kind {
+        Kind::Function => {
+            let stored = stored_type(model, &mut sig);
+            sig.output = parse_quote!(-> #krate::CacheEntry<#stored>);
+            quote!(#private::entry(#site, #coder, #builder, #expire, #key))
+        }
+        Kind::Handler(_) => {
+            sig.output = parse_quote!(-> #krate::CacheEntry<#krate::CachedResponse>);
+            let headers = match varies {
+                true => quote!(::core::option::Option::Some(#headers)),
+                false => quote!(::core::option::Option::None),
+            };
+            quote!(#private::response_entry(#site, #coder, #builder, #expire, #headers, #key))
+        }
+    };
+    let doc = format!(
+        "What the call of `{}` with these arguments has in the current cache.",
+        model.name()
+    );
+    quote! {
+        #[doc = #doc]
+        #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic)]
+        #visibility #sig { #call }
+    }
+}
+
+/// Types of this name are what they say, so that no trait has to decide.
+const VALUES: [&str; 22] = [
+    "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32",
+    "u64", "u128", "usize", "String", "Vec", "Option", "Box", "HashMap", "BTreeMap",
+];
+
+/// What an entry holds. A `Result` holds its `Ok`; of a type that may be an alias, the traits say
+/// what it is.
+fn stored_type(model: &Model, sig: &mut Signature) -> TokenStream {
+    let private = private(model);
+    let output = &model.output;
+    let Some(segment) = last_segment(output) else {
+        return output.to_token_stream();
+    };
+    if segment.ident == "Result"
+        && let Some(stored) = first_type(segment)
+    {
+        return stored.to_token_stream();
+    }
+    let is_generic = |parameter: &GenericParam| match parameter {
+        GenericParam::Type(ty) => segment.ident == ty.ident,
+        _ => false,
+    };
+    if VALUES.iter().any(|value| segment.ident == value)
+        || model.sig().generics.params.iter().any(is_generic)
+    {
+        return output.to_token_stream();
+    }
+    sig.generics.params.push(parse_quote!(__Kind));
+    let where_clause = sig.generics.make_where_clause();
+    where_clause.predicates.push(parse_quote!(#output: #private::Stores<__Kind>));
+    quote!(<#output as #private::Stores<__Kind>>::Stored)
+}
+
+/// The static description of the function.
+fn site(model: &Model) -> TokenStream {
+    let private = private(model);
+    let name = model.name();
+    let namespace = model.options.namespace.as_ref().map(|given| {
+        let namespace = &given.value;
+        quote!(.namespace(#namespace))
+    });
+    let version = model.options.version.as_ref().map(|given| {
+        let version = &given.value;
+        quote!(.version(#version))
+    });
+    let vary = model.vary();
+    let vary = (!vary.is_empty()).then(|| quote!(.vary(&[#(#vary),*])));
+    quote! {
+        // The name of a type in here tells functions apart that `module_path!` does not.
+        struct __Here;
+        static __SITE: #private::Site = #private::Site::new(
+            ::core::module_path!(),
+            #name,
+            || ::core::any::type_name::<__Here>(),
+        )
+        #namespace
+        #version
+        #vary;
+        &__SITE
+    }
+}
+
+fn site_call(model: &Model) -> TokenStream {
+    let name = &model.sig().ident;
+    match model.companions {
+        Companions::Module => quote!(#name::__site()),
+        Companions::Methods => {
+            let site = site_name(model);
+            quote!(Self::#site())
+        }
+        Companions::None => {
+            let site = site(model);
+            quote!({ #site })
+        }
+    }
+}
+
+fn site_name(model: &Model) -> Ident {
+    match model.companions {
+        Companions::Methods => format_ident!("__{}_site", model.name()),
+        _ => format_ident!("__site"),
+    }
+}
+
+fn site_type(model: &Model) -> Type {
+    let private = private(model);
+    parse_quote!(#private::Site)
+}
+
+fn companion_name(model: &Model, what: &str) -> Ident {
+    match model.companions {
+        Companions::Methods => method_name(model, what),
+        _ => Ident::new(what, model.sig().ident.span()),
+    }
+}
+
+fn method_name(model: &Model, what: &str) -> Ident {
+    format_ident!("{}_{what}", model.name(), span = model.sig().ident.span())
+}
+
+fn private(model: &Model) -> TokenStream {
+    let krate = &model.krate;
+    quote!(#krate::__private)
+}

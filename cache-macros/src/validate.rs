@@ -1,0 +1,382 @@
+//! Every rule that can reject the input, one function each.
+
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::visit::{self, Visit};
+use syn::{Expr, ExprLit, Lit, LitStr, ReceiverKind, Result, ReturnType, Safety, Type};
+
+use crate::args::{Given, error};
+use crate::expand::lifetime;
+use crate::model::{Body, Key, Kind, Model, Role, first_type, last_segment};
+use crate::template::{Piece, separates};
+
+/// Checks all rules, and reports everything that is wrong.
+pub(crate) fn validate(model: &Model) -> Result<()> {
+    let rules: [fn(&Model) -> Result<()>; 20] = [
+        not_const,
+        not_unsafe,
+        not_extern,
+        feature_for_handlers,
+        handlers_are_async,
+        returns_something,
+        returns_owned,
+        sync_takes_owned,
+        no_mutation,
+        expire_is_positive,
+        namespace_is_a_text,
+        one_kind_of_key,
+        one_kind_of_function,
+        skip_names_arguments,
+        key_names_arguments,
+        key_keeps_arguments_apart,
+        vary_names_headers,
+        only_for_handlers,
+        injected_names_are_free,
+        one_response,
+    ];
+    let errors = rules.iter().filter_map(|rule| rule(model).err());
+    match errors.reduce(|mut all, error| {
+        all.combine(error);
+        all
+    }) {
+        Some(errors) => Err(errors),
+        None => Ok(()),
+    }
+}
+
+fn not_const(model: &Model) -> Result<()> {
+    match &model.sig().constness {
+        Some(token) => Err(error(token, "a `const fn` needs no cache: remove `const` or `#[cache]`")),
+        None => Ok(()),
+    }
+}
+
+fn not_unsafe(model: &Model) -> Result<()> {
+    match &model.sig().safety {
+        Safety::Unsafe(token) => Err(error(
+            token,
+            "an `unsafe fn` cannot be cached: the cache cannot keep its contract; wrap it in a \
+             safe function",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn not_extern(model: &Model) -> Result<()> {
+    if let Some(dots) = &model.sig().variadic {
+        return Err(error(dots, "a variadic function cannot be cached: its arguments cannot be listed"));
+    }
+    match &model.sig().abi {
+        Some(abi) => Err(error(abi, "an `extern` function cannot be cached: it becomes async")),
+        None => Ok(()),
+    }
+}
+
+fn feature_for_handlers(model: &Model) -> Result<()> {
+    match &model.kind {
+        Kind::Handler(_) if !cfg!(feature = "axum") => Err(error(
+            &model.sig().ident,
+            "`#[cache]` on an axum handler needs the feature `axum` of fast-cache; if this is no \
+             handler, write `#[cache(function)]`",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn handlers_are_async(model: &Model) -> Result<()> {
+    match model.kind {
+        Kind::Handler(_) if model.body != Body::Async => Err(error(
+            &model.sig().fn_token,
+            "a handler is an `async fn`: write `async fn`, or `#[cache(function)]` if this is none",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn returns_something(model: &Model) -> Result<()> {
+    let message = "the function returns nothing that could be stored: return a value, or remove \
+                   `#[cache]`";
+    if matches!(model.sig().output, ReturnType::Default) {
+        return Err(error(&model.sig().ident, message));
+    }
+    match &model.output {
+        Type::Never(never) => Err(error(never, message)),
+        Type::Tuple(tuple) if tuple.elems.is_empty() => Err(error(tuple, message)),
+        _ => Ok(()),
+    }
+}
+
+fn returns_owned(model: &Model) -> Result<()> {
+    if matches!(model.kind, Kind::Handler(_)) {
+        return Ok(());
+    }
+    let stored = match last_segment(&model.output) {
+        Some(segment) if segment.ident == "Result" => first_type(segment).unwrap_or(&model.output),
+        _ => &model.output,
+    };
+    match stored {
+        Type::Reference(reference) => Err(error(
+            &reference.and_token,
+            "a reference cannot be stored: return an owned value, such as `String` for `&str`",
+        )),
+        Type::ImplTrait(opaque) => Err(error(
+            &opaque.impl_token,
+            "a type without a name cannot be read back from a store: name the return type",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn sync_takes_owned(model: &Model) -> Result<()> {
+    struct Borrow(Option<syn::Token![&]>);
+
+    impl Visit<'_> for Borrow {
+        fn visit_type_reference(&mut self, reference: &syn::TypeReference) {
+            let is_static = reference.lifetime.as_ref().is_some_and(|name| name.ident == "static");
+            if !is_static {
+                self.0.get_or_insert(reference.and_token);
+            }
+            visit::visit_type_reference(self, reference);
+        }
+    }
+
+    if model.body != Body::Sync {
+        return Ok(());
+    }
+    let message = "a sync function runs on the blocking pool and cannot borrow: take the argument \
+                   owned, or make the function async";
+    if let Some(receiver) = &model.receiver
+        && let ReceiverKind::Reference(and, ..) = &receiver.kind
+    {
+        return Err(error(and, message));
+    }
+    let mut borrow = Borrow(None);
+    for parameter in &model.parameters {
+        borrow.visit_type(&parameter.ty);
+    }
+    match borrow.0 {
+        Some(and) => Err(error(&and, message)),
+        None => Ok(()),
+    }
+}
+
+fn no_mutation(model: &Model) -> Result<()> {
+    let message = "a hit would not run what changes this argument: take it by `&` or by value, or \
+                   leave it out with `skip(..)`";
+    if let Some(receiver) = &model.receiver
+        && let ReceiverKind::Reference(_, _, Some(token)) = &receiver.kind
+        && !model.skips("self")
+    {
+        return Err(error(token, message));
+    }
+    for parameter in &model.parameters {
+        if let Type::Reference(reference) = &parameter.ty
+            && let Some(token) = &reference.mutability
+            && parameter.bindings.iter().any(|binding| !binding.is_skipped)
+        {
+            return Err(error(token, message));
+        }
+    }
+    Ok(())
+}
+
+fn expire_is_positive(model: &Model) -> Result<()> {
+    match &model.options.expire {
+        Some(Given { value, .. }) => lifetime(value, &model.krate).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn namespace_is_a_text(model: &Model) -> Result<()> {
+    match &model.options.namespace {
+        Some(Given { value: Expr::Lit(ExprLit { lit, .. }), .. }) => match lit {
+            Lit::Str(text) if text.value().is_empty() => {
+                Err(error(text, "the namespace is empty: name one, or leave the option out"))
+            }
+            Lit::Str(_) => Ok(()),
+            other => Err(error(other, "a namespace is a text: write `\"users\"`")),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn one_kind_of_key(model: &Model) -> Result<()> {
+    let options = &model.options;
+    let Some(key) = &options.key else {
+        return Ok(());
+    };
+    if let Some(builder) = &options.key_builder {
+        return Err(syn::Error::new(
+            builder.span,
+            "`key` and `key_builder` both make the key: keep one",
+        ));
+    }
+    match &options.skip {
+        Some(skip) => Err(syn::Error::new(
+            skip.span,
+            format!("`key = {}` says what is in the key: remove `skip`", key.value.to_token_stream()),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn one_kind_of_function(model: &Model) -> Result<()> {
+    match (&model.options.handler, &model.options.function) {
+        (Some(_), Some(function)) => {
+            Err(syn::Error::new(function.span, "`handler` and `function` contradict each other: keep one"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn skip_names_arguments(model: &Model) -> Result<()> {
+    let Some(skip) = &model.options.skip else {
+        return Ok(());
+    };
+    let mut seen = Vec::new();
+    for name in &skip.value {
+        let is_self = name == "self" && model.receiver.is_some();
+        if !is_self && !names(model).contains(&name.unraw().to_string()) {
+            return Err(error(name, format_args!("there is no argument `{name}`; {}", known(model))));
+        }
+        if seen.contains(&name) {
+            return Err(error(name, format_args!("`{name}` is skipped twice: keep one")));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+fn key_names_arguments(model: &Model) -> Result<()> {
+    let Key::Text(template) = &model.key else {
+        return Ok(());
+    };
+    for name in template.names() {
+        if !names(model).iter().any(|known| known == name) {
+            let message = format!("`{{{name}}}` names no argument; {}", known(model));
+            return Err(error(&template.literal, message));
+        }
+    }
+    Ok(())
+}
+
+fn key_keeps_arguments_apart(model: &Model) -> Result<()> {
+    let Key::Text(template) = &model.key else {
+        return Ok(());
+    };
+    let mut before: Option<&str> = None;
+    let mut is_apart = true;
+    for piece in &template.pieces {
+        match piece {
+            Piece::Text(text) => is_apart |= text.chars().any(separates),
+            Piece::Argument { name, .. } => {
+                if let Some(before) = before.filter(|_| !is_apart) {
+                    return Err(error(
+                        &template.literal,
+                        format_args!(
+                            "`{{{before}}}` and `{{{name}}}` run together, so that two calls could \
+                             share a key: put a `:` or a `/` between them"
+                        ),
+                    ));
+                }
+                before = Some(name);
+                is_apart = false;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn vary_names_headers(model: &Model) -> Result<()> {
+    let lines = model.options.vary.as_ref().map_or(&[][..], |vary| &vary.value[..]);
+    let mut seen = Vec::new();
+    for line in lines {
+        let name = line.value().to_ascii_lowercase();
+        if !is_header_name(line) {
+            let message = format!("`{name}` is no name of a request header: write `\"accept-language\"`");
+            return Err(error(line, message));
+        }
+        if seen.contains(&name) {
+            return Err(error(line, format_args!("`{name}` is named twice: keep one")));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+fn is_header_name(name: &LitStr) -> bool {
+    // `*` is a token too, but stands for no single header.
+    let name = name.value();
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name != "*" && name.bytes().all(is_token)
+}
+
+fn only_for_handlers(model: &Model) -> Result<()> {
+    if matches!(model.kind, Kind::Handler(_)) {
+        return Ok(());
+    }
+    let options = &model.options;
+    let vary = options.vary.as_ref().map(|given| ("vary", given.span));
+    let injected = options.injected_dependency_namespace.as_ref();
+    let injected = injected.map(|given| ("injected_dependency_namespace", given.span));
+    match vary.or(injected) {
+        Some((name, span)) => Err(syn::Error::new(
+            span,
+            format!("`{name}` is for handlers: add `handler` if this is one, or remove it"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn injected_names_are_free(model: &Model) -> Result<()> {
+    let Some(injection) = model.injection() else {
+        return Ok(());
+    };
+    if let Some(given) = &model.options.injected_dependency_namespace
+        && syn::parse_str::<syn::Ident>(&given.value.value()).is_err()
+    {
+        let message = "this has to begin an identifier: write `\"__cache\"`, for example";
+        return Err(error(&given.value, message));
+    }
+    let bindings = model.parameters.iter().flat_map(|parameter| &parameter.bindings);
+    for binding in bindings {
+        let injected = [&injection.request, &injection.response];
+        if injected.into_iter().flatten().any(|name| binding.name == name.to_string()) {
+            return Err(error(
+                &binding.name,
+                format_args!(
+                    "`{}` is the name of an injected parameter: rename this one, or set \
+                     `injected_dependency_namespace = \"..\"`",
+                    binding.name
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The runtime listens to one.
+fn one_response(model: &Model) -> Result<()> {
+    let mut responses = model.parameters.iter().filter(|parameter| parameter.role == Role::Response);
+    match responses.nth(1) {
+        Some(second) => Err(error(&second.ty, "a handler has one `CacheResponse`: remove this one")),
+        None => Ok(()),
+    }
+}
+
+fn names(model: &Model) -> Vec<String> {
+    let bindings = model.parameters.iter().flat_map(|parameter| &parameter.bindings);
+    bindings.map(|binding| binding.name.unraw().to_string()).collect()
+}
+
+fn known(model: &Model) -> String {
+    let mut names = names(model);
+    if model.receiver.is_some() && model.options.skip.is_some() {
+        names.insert(0, "self".to_owned());
+    }
+    match names.len() {
+        0 => "the function has none".to_owned(),
+        1 => format!("there is `{}`", names[0]),
+        _ => format!("there are `{}`", names.join("`, `")),
+    }
+}
