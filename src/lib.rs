@@ -116,9 +116,9 @@
 //! | `testing` | | `testing::ManualClock` |
 
 pub use fast_cache_core::{
-    Arg, Args, Backend, BoxFuture, Cache, CacheEntry, CacheValue, Clock, Coder, Config,
-    DynBackend, DynKeyBuilder, Error, ErrorKind, FastCache, InitError, KeyBuilder, KeyContext,
-    RegisteredCoder, Stats,
+    Arg, Args, Backend, BoxFuture, Cache, CacheEntry, CacheValue, Clock, Coder, Config, DynBackend,
+    DynKeyBuilder, Error, ErrorKind, FastCache, InitError, KeyBuilder, KeyContext, RegisteredCoder,
+    Stats,
 };
 #[doc(inline)]
 #[doc = include_str!("docs/cache.md")]

@@ -205,7 +205,8 @@ impl CacheValue for CachedResponse {
     }
 
     fn size(&self) -> usize {
-        let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 64;
+        let header =
+            |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 64;
         let headers: usize = self.headers.iter().map(header).sum();
         size_of::<Self>() + headers + self.body.len()
     }
@@ -349,7 +350,10 @@ fn write_head(
     headers: &HeaderMap,
 ) {
     let host = headers.get(http::header::HOST).map(HeaderValue::as_bytes);
-    let host = uri.authority().map(|authority| authority.as_str().as_bytes()).or(host);
+    let host = uri
+        .authority()
+        .map(|authority| authority.as_str().as_bytes())
+        .or(host);
     key.argument(name, &(seen_method(method), host, path_and_query(uri)));
     key.sees_headers();
 }

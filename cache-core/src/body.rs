@@ -50,7 +50,9 @@ fn data_length(frame: &FrameResult) -> Option<usize> {
 }
 
 fn join(mut frames: VecDeque<FrameResult>, length: usize) -> Bytes {
-    let mut data = frames.drain(..).filter_map(|frame| frame.ok()?.into_data().ok());
+    let mut data = frames
+        .drain(..)
+        .filter_map(|frame| frame.ok()?.into_data().ok());
     let first = data.next().unwrap_or_default();
     if first.len() == length {
         return first;

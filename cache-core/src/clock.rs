@@ -1,8 +1,8 @@
 //! Where the cache reads the time from.
 
 #[cfg(any(test, feature = "testing"))]
-use std::sync::Arc;
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::sync::{Condvar, LazyLock, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The system's clock, or one that tests move. Cheap to clone.
@@ -42,37 +42,51 @@ impl Clock {
                 milliseconds(since_epoch.unwrap_or_default())
             }
             #[cfg(any(test, feature = "testing"))]
-            Source::Manual(clock) => ManualClock::START.saturating_add(milliseconds(clock.elapsed())),
+            Source::Manual(clock) => {
+                ManualClock::START.saturating_add(milliseconds(clock.elapsed()))
+            }
         }
     }
 
-    /// Waits on `changed` until this clock shows `deadline`, or until it is notified. `None` waits
-    /// for a notification alone.
-    pub(crate) fn wait<'a, T>(
+    /// Has `sleeper` woken whenever this clock is moved by hand; the system's clock never is.
+    pub(crate) fn wake_when_moved(&self, sleeper: Weak<dyn Wake>) {
+        match &self.0 {
+            Source::System => drop(sleeper),
+            #[cfg(any(test, feature = "testing"))]
+            Source::Manual(clock) => lock(&clock.0.sleepers).push(sleeper),
+        }
+    }
+
+    /// Waits on `changed` until this clock shows `deadline` or `changed` is notified, which may
+    /// also happen for no reason. By a manual clock, whoever waits has to be notified by
+    /// [`wake_when_moved`](Self::wake_when_moved).
+    pub(crate) fn wait_until<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
         changed: &Condvar,
-        deadline: Option<u64>,
+        deadline: u64,
     ) -> MutexGuard<'a, T> {
-        let Some(deadline) = deadline else {
-            return changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
-        };
-        let remaining = Duration::from_millis(deadline.saturating_sub(self.now()));
-        let (guard, _) = changed
-            .wait_timeout(guard, self.real(remaining))
-            .unwrap_or_else(PoisonError::into_inner);
-        guard
-    }
-
-    /// How long to wait on the machine's clock for `remaining` on this one. A manual clock is looked
-    /// at often, since it can be moved at any moment.
-    fn real(&self, remaining: Duration) -> Duration {
         match &self.0 {
-            Source::System => remaining,
+            Source::System => {
+                let remaining = Duration::from_millis(deadline.saturating_sub(self.now()));
+                let waited = changed.wait_timeout(guard, remaining);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
             #[cfg(any(test, feature = "testing"))]
-            Source::Manual(_) => remaining.min(Duration::from_millis(2)),
+            Source::Manual(clock) if milliseconds(clock.elapsed()) < deadline => {
+                changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
+            }
+            #[cfg(any(test, feature = "testing"))]
+            Source::Manual(_) => guard,
         }
     }
+}
+
+/// Someone who waits for a time to come.
+pub(crate) trait Wake: Send + Sync {
+    /// Has the sleeper look at the clock again. A sleeper that has looked and does not wait yet
+    /// must not miss it.
+    fn wake(&self);
 }
 
 /// The moment from which [`Clock::now`] counts.
@@ -96,7 +110,14 @@ fn milliseconds(duration: Duration) -> u64 {
 /// ```
 #[cfg(any(test, feature = "testing"))]
 #[derive(Clone, Debug, Default)]
-pub struct ManualClock(Arc<Mutex<Duration>>);
+pub struct ManualClock(Arc<Manual>);
+
+#[cfg(any(test, feature = "testing"))]
+#[derive(Debug, Default)]
+struct Manual {
+    elapsed: Mutex<Duration>,
+    sleepers: Mutex<Vec<Weak<dyn Wake>>>,
+}
 
 #[cfg(any(test, feature = "testing"))]
 impl ManualClock {
@@ -111,13 +132,31 @@ impl ManualClock {
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
-        let mut elapsed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut elapsed = lock(&self.0.elapsed);
         *elapsed = elapsed.saturating_add(by);
+        drop(elapsed);
+        // A sleeper reads this clock while it holds its own lock, so that none of ours may be held
+        // while it is woken.
+        for sleeper in self.sleepers() {
+            sleeper.wake();
+        }
+    }
+
+    /// Those who still wait; the others are forgotten.
+    fn sleepers(&self) -> Vec<Arc<dyn Wake>> {
+        let mut sleepers = lock(&self.0.sleepers);
+        sleepers.retain(|sleeper| sleeper.strong_count() > 0);
+        sleepers.iter().filter_map(Weak::upgrade).collect()
     }
 
     fn elapsed(&self) -> Duration {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0.elapsed)
     }
+}
+
+#[cfg(any(test, feature = "testing"))]
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(any(test, feature = "testing"))]
@@ -150,5 +189,59 @@ mod tests {
             assert!(now >= last);
             last = now;
         }
+    }
+
+    #[derive(Default)]
+    struct Sleeper {
+        is_done: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Wake for Sleeper {
+        fn wake(&self) {
+            drop(lock(&self.is_done));
+            self.changed.notify_all();
+        }
+    }
+
+    #[test]
+    fn moving_a_manual_clock_wakes_who_waits_for_it() {
+        let manual = ManualClock::new();
+        let clock = Clock::from(manual.clone());
+        let sleeper = Arc::new(Sleeper::default());
+        let weak: Weak<dyn Wake> = Arc::<Sleeper>::downgrade(&sleeper);
+        clock.wake_when_moved(weak);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut is_done = lock(&sleeper.is_done);
+                while clock.now() < 1000 {
+                    is_done = clock.wait_until(is_done, &sleeper.changed, 1000);
+                }
+                *is_done = true;
+            });
+            manual.advance(Duration::from_millis(400));
+            manual.advance(Duration::from_millis(600));
+        });
+        assert!(*lock(&sleeper.is_done));
+    }
+
+    #[test]
+    fn a_sleeper_that_is_gone_is_forgotten() {
+        let manual = ManualClock::new();
+        let weak: Weak<dyn Wake> = Arc::<Sleeper>::downgrade(&Arc::default());
+        Clock::from(manual.clone()).wake_when_moved(weak);
+        manual.advance(Duration::from_millis(1));
+        assert!(lock(&manual.0.sleepers).is_empty());
+    }
+
+    #[test]
+    fn the_system_clock_waits_until_its_deadline() {
+        let (clock, mutex, changed) = (Clock::system(), Mutex::new(()), Condvar::new());
+        let deadline = clock.now() + 5;
+        let mut guard = lock(&mutex);
+        while clock.now() < deadline {
+            guard = clock.wait_until(guard, &changed, deadline);
+        }
+        assert!(clock.now() >= deadline);
     }
 }

@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::backend::BoxFuture;
 use crate::engine::Found;
 use crate::error::Error;
-use crate::backend::BoxFuture;
 use crate::invalidation::Ticket;
 use crate::key::{Key, KeyWriter};
 use crate::registry::Cache;
@@ -230,7 +230,11 @@ impl<T: CacheValue, C: CoderChoice> Access<T> for With<C> {
         lifetime: Option<Duration>,
         ticket: Ticket,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(cache.engine().try_store::<T, C>(ticket, site, key, value, lifetime))
+        Box::pin(
+            cache
+                .engine()
+                .try_store::<T, C>(ticket, site, key, value, lifetime),
+        )
     }
 }
 
@@ -252,7 +256,11 @@ pub fn response_entry<C: CoderChoice>(
         write_key(key);
         key.headers(headers, names);
     });
-    if let Ok(Target { key: CallKey::Built(built), .. }) = &mut entry.target {
+    if let Ok(Target {
+        key: CallKey::Built(built),
+        ..
+    }) = &mut entry.target
+    {
         built.suffix = crate::key::headers_suffix(headers, names);
     }
     entry

@@ -190,7 +190,10 @@ impl Engine {
         value: &T,
         lifetime: Option<Duration>,
     ) {
-        if let Err(error) = self.try_store::<T, C>(ticket, site, key, value, lifetime).await {
+        if let Err(error) = self
+            .try_store::<T, C>(ticket, site, key, value, lifetime)
+            .await
+        {
             self.report(site, &error);
         }
     }
@@ -230,7 +233,8 @@ impl Engine {
 
     /// Ends what is being computed for a key, whose value is about to be set by hand.
     pub(crate) fn supersede(&self, key: &Key) -> Ticket {
-        self.invalidations.record(Scope::Key(key.printed(&self.prefix)));
+        self.invalidations
+            .record(Scope::Key(key.printed(&self.prefix)));
         self.begin()
     }
 
@@ -332,8 +336,7 @@ impl Engine {
         let made_at = self.clock.wall();
         let envelope = Envelope {
             made_at,
-            fresh_until: lifetime
-                .map(|lifetime| made_at.saturating_add(milliseconds(lifetime))),
+            fresh_until: lifetime.map(|lifetime| made_at.saturating_add(milliseconds(lifetime))),
             fingerprint: fingerprint::<T>(),
             version: site.version_number(),
             coder: codec.id(),

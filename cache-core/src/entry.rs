@@ -155,9 +155,18 @@ mod tests {
     fn another_coder_version_or_type_is_refused() {
         let expected = envelope();
         for other in [
-            Envelope { coder: "msgpack", ..expected },
-            Envelope { version: 4, ..expected },
-            Envelope { fingerprint: fingerprint::<u64>(), ..expected },
+            Envelope {
+                coder: "msgpack",
+                ..expected
+            },
+            Envelope {
+                version: 4,
+                ..expected
+            },
+            Envelope {
+                fingerprint: fingerprint::<u64>(),
+                ..expected
+            },
         ] {
             let sealed = other.seal(b"");
             let (opened, _) = Envelope::open(&sealed).unwrap();

@@ -10,8 +10,8 @@ use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::axum::{CacheRequest, CacheResponse, CachedResponse, RequestHead, Wishes};
-use crate::engine::Times;
 use crate::body::{Gathered, gather};
+use crate::engine::Times;
 use crate::http::{
     RequestDirectives, ResponseDirectives, add_vary, is_personal, may_store, not_modified,
     strip_for_not_modified,
@@ -79,7 +79,10 @@ pub fn handler<C: CoderChoice>(
         };
         let write_key = |key: &mut KeyWriter| {
             write_key(key);
-            if builder.is_none() && key.has_seen_headers() && is_personal(headers, site.vary_names()) {
+            if builder.is_none()
+                && key.has_seen_headers()
+                && is_personal(headers, site.vary_names())
+            {
                 key.bypass();
             }
             key.headers(headers, site.vary_names());
@@ -129,7 +132,12 @@ impl<C: CoderChoice> HandlerCall<C> {
             Lookup::Miss(pending) => Some(pending),
             Lookup::Bypass => None,
         };
-        Answer::Pending(Box::pin(respond::<S, C, F, R>(pending, self.response, future, rules)))
+        Answer::Pending(Box::pin(respond::<S, C, F, R>(
+            pending,
+            self.response,
+            future,
+            rules,
+        )))
     }
 }
 
@@ -149,7 +157,11 @@ where
         let returned = future.await;
         return with_headers(returned.into_response(), response.take().headers);
     };
-    let Pending { miss, asked, request } = *pending;
+    let Pending {
+        miss,
+        asked,
+        request,
+    } = *pending;
     let Miss { cache, site, key } = miss;
     let engine = cache.engine();
     let fresh = asked.may_be_answered() && (!key.is_looked_up() || !engine.is_local());
@@ -159,7 +171,13 @@ where
         && asked.accepts(found.times)
     {
         engine.counters().hit();
-        return asked.reply(&found.value, found.times, Status::Hit, cache.http(), request.headers());
+        return asked.reply(
+            &found.value,
+            found.times,
+            Status::Hit,
+            cache.http(),
+            request.headers(),
+        );
     }
     if asked.only_if_cached() {
         return StatusCode::GATEWAY_TIMEOUT.into_response();
@@ -184,10 +202,18 @@ where
     add_vary(&mut headers, site.vary_names());
     let stored = CachedResponse::new(parts.status, headers, body);
     if !asked.head {
-        engine.store::<_, C>(ticket, site, &key, &stored, lifetime).await;
+        engine
+            .store::<_, C>(ticket, site, &key, &stored, lifetime)
+            .await;
     }
     let times = Times::new(lifetime);
-    let mut reply = asked.reply(&stored, times, Status::Miss, cache.http(), request.headers());
+    let mut reply = asked.reply(
+        &stored,
+        times,
+        Status::Miss,
+        cache.http(),
+        request.headers(),
+    );
     *reply.extensions_mut() = parts.extensions;
     reply
 }
@@ -212,7 +238,11 @@ impl Pending {
             built.request = Some(request.clone());
             built.response = Some(response.clone());
         }
-        Box::new(Self { miss, asked, request })
+        Box::new(Self {
+            miss,
+            asked,
+            request,
+        })
     }
 }
 
@@ -321,7 +351,11 @@ type Lifetime = Option<Duration>;
 
 /// The lifetime that the handler and its options choose, the closest to the value first, or `None`
 /// if they refuse to store it, as they do for an `Err`.
-fn choose_lifetime(verdict: Option<Verdict>, wishes: &Wishes, default: Lifetime) -> Option<Lifetime> {
+fn choose_lifetime(
+    verdict: Option<Verdict>,
+    wishes: &Wishes,
+    default: Lifetime,
+) -> Option<Lifetime> {
     let verdict = verdict.filter(|verdict| verdict.stores() && !wishes.no_store)?;
     Some(wishes.expire.or(verdict.lifetime()).or(default))
 }

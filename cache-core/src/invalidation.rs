@@ -41,7 +41,9 @@ pub(crate) struct Ticket(u64);
 
 /// While it lives, no invalidation takes place.
 #[derive(Debug)]
-pub(crate) struct Permit<'a>(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'a, Log>);
+pub(crate) struct Permit<'a>(
+    #[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'a, Log>,
+);
 
 impl Invalidations {
     /// To be called before a computation reads anything.
@@ -67,7 +69,12 @@ impl Invalidations {
         if since > log.recent.len() {
             return None;
         }
-        let invalidated = log.recent.iter().rev().take(since).any(|scope| scope.covers(printed));
+        let invalidated = log
+            .recent
+            .iter()
+            .rev()
+            .take(since)
+            .any(|scope| scope.covers(printed));
         (!invalidated).then_some(Permit(log))
     }
 

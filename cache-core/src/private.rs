@@ -17,9 +17,9 @@ pub use crate::companion::response_entry;
 #[cfg(feature = "axum")]
 pub use crate::handler::{HandlerCall, handler};
 #[cfg(feature = "axum")]
-pub use axum_core::response::Response;
-#[cfg(feature = "axum")]
 pub use ::http::HeaderMap;
+#[cfg(feature = "axum")]
+pub use axum_core::response::Response;
 
 /// The traits that decide how an argument becomes part of a key.
 pub mod argument {

@@ -348,7 +348,10 @@ impl fmt::Display for InitError {
                  `Cache::new` for a second cache",
             ),
             Self::StatusHeader(name) => {
-                write!(f, "the status header {name:?} is not a valid HTTP header name")
+                write!(
+                    f,
+                    "the status header {name:?} is not a valid HTTP header name"
+                )
             }
         }
     }

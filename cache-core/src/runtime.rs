@@ -60,14 +60,20 @@ where
     C: CoderChoice,
 {
     /// Gives the value that was found, or awaits `future` and stores what `rules` let it.
-    pub fn run<F, R>(self, future: F, rules: R) -> Answer<S::Returned, impl Future<Output = S::Returned>>
+    pub fn run<F, R>(
+        self,
+        future: F,
+        rules: R,
+    ) -> Answer<S::Returned, impl Future<Output = S::Returned>>
     where
         F: Future<Output = S::Returned>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
         match self.lookup {
             Lookup::Hit(value) => Answer::Ready(Some(S::join(value))),
-            Lookup::Miss(miss) => Answer::Pending(Box::pin(compute::<S, C, F, R>(Some(miss), future, rules))),
+            Lookup::Miss(miss) => {
+                Answer::Pending(Box::pin(compute::<S, C, F, R>(Some(miss), future, rules)))
+            }
             Lookup::Bypass => Answer::Pending(Box::pin(compute::<S, C, F, R>(None, future, rules))),
         }
     }
@@ -98,7 +104,9 @@ where
         let verdict = rules(value);
         if verdict.stores() {
             let lifetime = verdict.lifetime().or_else(|| engine.expire());
-            engine.store::<S::Stored, C>(ticket, site, &key, value, lifetime).await;
+            engine
+                .store::<S::Stored, C>(ticket, site, &key, value, lifetime)
+                .await;
         }
     }
     returned

@@ -93,7 +93,7 @@ impl Options {
             "key" => set(&mut self.key, name, value(input, "\"user:{id}\"")?),
             "key_builder" => set(&mut self.key_builder, name, value(input, "path")?),
             "coder" => set(&mut self.coder, name, value(input, "Json")?),
-            "vary" => set(&mut self.vary, name, list(input, LitStr::parse)?),
+            "vary" => set(&mut self.vary, name, list(input, <LitStr as Parse>::parse)?),
             "injected_dependency_namespace" => {
                 let prefix = value(input, "\"__x\"")?;
                 set(&mut self.injected_dependency_namespace, name, prefix)
@@ -117,7 +117,10 @@ impl Parse for Companions {
             "module" => Ok(Self::Module),
             "methods" => Ok(Self::Methods),
             "none" => Ok(Self::None),
-            _ => Err(error(&name, "`companions` is one of `module`, `methods` and `none`")),
+            _ => Err(error(
+                &name,
+                "`companions` is one of `module`, `methods` and `none`",
+            )),
         }
     }
 }
@@ -129,7 +132,10 @@ pub(crate) fn error(at: &impl quote::ToTokens, message: impl Display) -> syn::Er
 
 fn set<T>(option: &mut Option<Given<T>>, name: Ident, value: T) -> Result<()> {
     if option.is_some() {
-        return Err(error(&name, format_args!("`{name}` is given twice: keep one")));
+        return Err(error(
+            &name,
+            format_args!("`{name}` is given twice: keep one"),
+        ));
     }
     let span = name.span();
     *option = Some(Given { span, value });
@@ -147,7 +153,9 @@ fn value<T: Parse>(input: ParseStream<'_>, example: &str) -> Result<T> {
 
 fn list<T>(input: ParseStream<'_>, item: fn(ParseStream<'_>) -> Result<T>) -> Result<Vec<T>> {
     if !input.peek(syn::token::Paren) {
-        return Err(input.error("this option takes a list: write it in parentheses behind its name"));
+        return Err(
+            input.error("this option takes a list: write it in parentheses behind its name")
+        );
     }
     let content;
     parenthesized!(content in input);
@@ -171,7 +179,10 @@ fn unknown_option(name: &Ident, unknown: &str) -> syn::Error {
         ),
         None => error(
             name,
-            format_args!("unknown option `{unknown}`: the options are {}", NAMES.join(", ")),
+            format_args!(
+                "unknown option `{unknown}`: the options are {}",
+                NAMES.join(", ")
+            ),
         ),
     }
 }

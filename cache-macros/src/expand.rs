@@ -120,12 +120,19 @@ fn handler_call(model: &Model) -> TokenStream {
     let computation = computation(model);
     let rules = rules(model);
     let injection = model.injection();
-    let listed = |role: &Role| {
-        let parameter = model.parameters.iter().find(|parameter| parameter.role == *role);
+    let listed = |role| {
+        let parameter = model
+            .parameters
+            .iter()
+            .find(|parameter| parameter.role == role);
         parameter.map(|parameter| &parameter.name)
     };
-    let request = injection.and_then(|it| it.request.as_ref()).or(listed(&Role::Request));
-    let response = injection.and_then(|it| it.response.as_ref()).or(listed(&Role::Response));
+    let request = injection
+        .and_then(|it| it.request.as_ref())
+        .or(listed(Role::Request));
+    let response = injection
+        .and_then(|it| it.response.as_ref())
+        .or(listed(Role::Response));
     quote_spanned! {Span::mixed_site()=>
         let __call = #private::handler(
             #site,
@@ -188,7 +195,10 @@ fn handler_inputs(model: &Model, injection: &Injection) -> Vec<FnArg> {
     }
     let own = model.parameters.iter();
     if !injection.nested {
-        let injected = names.iter().zip(&types).map(|(name, ty)| parse_quote!(#name: #ty));
+        let injected = names
+            .iter()
+            .zip(&types)
+            .map(|(name, ty)| parse_quote!(#name: #ty));
         return injected.chain(own.map(outer_input)).collect();
     }
     let Some((first, rest)) = model.parameters.split_first() else {
@@ -196,7 +206,9 @@ fn handler_inputs(model: &Model, injection: &Injection) -> Vec<FnArg> {
     };
     let (first_name, first_type) = (&first.name, &first.ty);
     let nested = parse_quote!((#(#names,)* #first_name): (#(#types,)* #first_type));
-    std::iter::once(nested).chain(rest.iter().map(outer_input)).collect()
+    std::iter::once(nested)
+        .chain(rest.iter().map(outer_input))
+        .collect()
 }
 
 /// The future of the function as it was written.
@@ -285,8 +297,14 @@ fn rules(model: &Model) -> TokenStream {
         let method = Ident::new(method, Span::mixed_site());
         quote!(.#method(#private::ask(#value, #closure)))
     };
-    let expire_with = options.expire_with.as_ref().map(|given| ask("expire_with", &given.value));
-    let only_if = options.cache_if.as_ref().map(|given| ask("only_if", &given.value));
+    let expire_with = options
+        .expire_with
+        .as_ref()
+        .map(|given| ask("expire_with", &given.value));
+    let only_if = options
+        .cache_if
+        .as_ref()
+        .map(|given| ask("only_if", &given.value));
     let parameter = match expire_with.is_some() || only_if.is_some() {
         true => value.to_token_stream(),
         false => quote!(_),
@@ -369,25 +387,36 @@ fn with_spec(spec: &str) -> String {
 fn binding_named(model: &Model, name: &str) -> Ident {
     use syn::ext::IdentExt as _;
 
-    let bindings = model.parameters.iter().flat_map(|parameter| &parameter.bindings);
-    let found = bindings.map(|binding| &binding.name).find(|binding| binding.unraw() == name);
+    let bindings = model
+        .parameters
+        .iter()
+        .flat_map(|parameter| &parameter.bindings);
+    let found = bindings
+        .map(|binding| &binding.name)
+        .find(|binding| binding.unraw() == name);
     found.cloned().unwrap_or_else(|| format_ident!("__missing"))
 }
 
 fn write_arguments(model: &Model, key: &Ident) -> TokenStream {
     let private = private(model);
-    let states = model.parameters.iter().filter_map(|parameter| match &parameter.role {
-        Role::State(inner) => {
-            let ty = &parameter.ty;
-            Some(quote_spanned!(ty.span()=> #private::assert_state::<#ty, #inner>();))
-        }
-        _ => None,
+    let states = model
+        .parameters
+        .iter()
+        .filter(|parameter| parameter.role == Role::State);
+    let states = states.map(|parameter| {
+        let ty = &parameter.ty;
+        let inner = last_segment(ty).and_then(first_type);
+        quote_spanned!(ty.span()=> #private::assert_state::<#ty, #inner>();)
     });
     let types = type_arguments(model, key);
-    let receiver = model.receiver.as_ref().filter(|_| model.keys_self()).map(|receiver| {
-        let reference = receiver_reference(receiver);
-        write_argument(model, key, "self", receiver.self_token.span, &reference)
-    });
+    let receiver = model
+        .receiver
+        .as_ref()
+        .filter(|_| model.keys_self())
+        .map(|receiver| {
+            let reference = receiver_reference(receiver);
+            write_argument(model, key, "self", receiver.self_token.span, &reference)
+        });
     let arguments = model.keyed_parameters().map(|parameter| {
         let destructured = destructure(parameter);
         let is_keyed = |binding: &&Binding| model.is_keyed(parameter, binding);
@@ -442,20 +471,29 @@ fn destructure(parameter: &Parameter) -> Option<TokenStream> {
 
 /// `Self`, type parameters, const parameters and the types of `impl Trait` arguments.
 fn type_arguments(model: &Model, key: &Ident) -> TokenStream {
-    let own = model.is_associated.then(|| quote!(#key.type_argument::<Self>();));
-    let generics = model.sig().generics.params.iter().map(|parameter| match parameter {
-        GenericParam::Lifetime(_) => TokenStream::new(),
-        GenericParam::Type(ty) => {
-            let name = &ty.ident;
-            quote!(#key.type_argument::<#name>();)
-        }
-        GenericParam::Const(constant) => {
-            let name = &constant.ident;
-            let value = quote!(&#name);
-            write_argument(model, key, &name.to_string(), name.span(), &value)
-        }
-    });
-    let anonymous = model.keyed_parameters().filter(|parameter| parameter.is_anonymous());
+    let own = model
+        .is_associated
+        .then(|| quote!(#key.type_argument::<Self>();));
+    let generics = model
+        .sig()
+        .generics
+        .params
+        .iter()
+        .map(|parameter| match parameter {
+            GenericParam::Lifetime(_) => TokenStream::new(),
+            GenericParam::Type(ty) => {
+                let name = &ty.ident;
+                quote!(#key.type_argument::<#name>();)
+            }
+            GenericParam::Const(constant) => {
+                let name = &constant.ident;
+                let value = quote!(&#name);
+                write_argument(model, key, &name.to_string(), name.span(), &value)
+            }
+        });
+    let anonymous = model
+        .keyed_parameters()
+        .filter(|parameter| parameter.is_anonymous());
     let anonymous = anonymous.map(|parameter| {
         let name = &parameter.name;
         quote!(#key.type_of(&#name);)
@@ -596,7 +634,9 @@ fn stored_type(model: &Model, sig: &mut Signature) -> TokenStream {
     }
     sig.generics.params.push(parse_quote!(__Kind));
     let where_clause = sig.generics.make_where_clause();
-    where_clause.predicates.push(parse_quote!(#output: #private::Stores<__Kind>));
+    where_clause
+        .predicates
+        .push(parse_quote!(#output: #private::Stores<__Kind>));
     quote!(<#output as #private::Stores<__Kind>>::Stored)
 }
 

@@ -84,11 +84,11 @@ pub(crate) struct Binding {
 }
 
 /// What a parameter is to the cache.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Argument,
-    /// axum's `State`, of this type; it takes no part in the key.
-    State(Box<Type>),
+    /// axum's `State<S>`; it takes no part in the key.
+    State,
     /// `CacheRequest` or a whole `Request`.
     Request,
     /// `CacheResponse`; it takes no part in the key.
@@ -133,7 +133,10 @@ pub(crate) fn parse(item: TokenStream) -> Result<ItemFn> {
 /// concern both are in `validate`.
 pub(crate) fn build(options: Options, function: ItemFn) -> Result<Model> {
     let (body, output) = body_and_output(&function.sig);
-    let skipped = options.skip.as_ref().map_or(&[][..], |skip| &skip.value[..]);
+    let skipped = options
+        .skip
+        .as_ref()
+        .map_or(&[][..], |skip| &skip.value[..]);
     let is_handler = match (&options.handler, &options.function) {
         (Some(_), _) => true,
         (None, Some(_)) => false,
@@ -200,8 +203,15 @@ impl Model {
     }
 
     pub(crate) fn vary(&self) -> Vec<String> {
-        let lines = self.options.vary.as_ref().map_or(&[][..], |vary| &vary.value[..]);
-        lines.iter().map(|name| name.value().to_ascii_lowercase()).collect()
+        let lines = self
+            .options
+            .vary
+            .as_ref()
+            .map_or(&[][..], |vary| &vary.value[..]);
+        lines
+            .iter()
+            .map(|name| name.value().to_ascii_lowercase())
+            .collect()
     }
 
     /// Whether `self` is part of the key.
@@ -430,7 +440,10 @@ fn is_extractor(ty: &Type) -> bool {
         return false;
     };
     let inner = first_type(segment);
-    if ["Option", "Result"].iter().any(|name| segment.ident == name) {
+    if ["Option", "Result"]
+        .iter()
+        .any(|name| segment.ident == name)
+    {
         return inner.is_some_and(is_extractor);
     }
     EXTRACTORS.iter().any(|name| segment.ident == name)
@@ -440,12 +453,18 @@ fn is_extractor(ty: &Type) -> bool {
 fn parameter(index: usize, typed: &syn::PatType, skipped: &[Ident], is_handler: bool) -> Parameter {
     let is_plain = matches!(
         &*typed.pat,
-        Pat::Ident(PatIdent { by_ref: None, subpat: None, .. })
+        Pat::Ident(PatIdent {
+            by_ref: None,
+            subpat: None,
+            ..
+        })
     );
     let bindings: Vec<Binding> = bound_names(&typed.pat)
         .into_iter()
         .map(|name| Binding {
-            is_skipped: skipped.iter().any(|skipped| skipped.unraw() == name.unraw()),
+            is_skipped: skipped
+                .iter()
+                .any(|skipped| skipped.unraw() == name.unraw()),
             name,
         })
         .collect();
@@ -488,10 +507,7 @@ fn role(ty: &Type, is_handler: bool) -> Role {
     match segment.ident.to_string().as_str() {
         "CacheRequest" | "Request" => Role::Request,
         "CacheResponse" => Role::Response,
-        "State" => match first_type(segment) {
-            Some(inner) => Role::State(Box::new(inner.clone())),
-            None => Role::Argument,
-        },
+        "State" if first_type(segment).is_some() => Role::State,
         _ => Role::Argument,
     }
 }
@@ -508,14 +524,15 @@ fn injection(options: &Options, parameters: &[Parameter], attributes: &Attribute
         Some(Given { value, .. }) => (value.value(), value.span()),
         None => ("__fastapi_cache".to_owned(), Span::mixed_site()),
     };
-    let lists = |role: &Role| parameters.iter().any(|parameter| parameter.role == *role);
-    let missing = |role: &Role, what: &str| {
+    let lists = |role| parameters.iter().any(|parameter| parameter.role == role);
+    let missing = |role, what: &str| {
         // A prefix that makes no identifier is an error of its own.
-        let prefix = syn::parse_str::<Ident>(&prefix).map_or("__invalid".to_owned(), |_| prefix.clone());
+        let prefix =
+            syn::parse_str::<Ident>(&prefix).map_or("__invalid".to_owned(), |_| prefix.clone());
         (!lists(role)).then(|| format_ident!("{prefix}_{what}", span = span))
     };
-    let request = missing(&Role::Request, "request");
-    let response = missing(&Role::Response, "response");
+    let request = missing(Role::Request, "request");
+    let response = missing(Role::Response, "response");
     let added = usize::from(request.is_some()) + usize::from(response.is_some());
     let fits = parameters.len() + added <= MOST_PARAMETERS;
     let keeps_count = !attributes.sees_signature && !parameters.is_empty();
@@ -529,7 +546,14 @@ fn injection(options: &Options, parameters: &[Parameter], attributes: &Attribute
 fn sort_attributes(attributes: &[Attribute]) -> Attributes {
     const EVERYWHERE: [&str; 6] = ["cfg", "cfg_attr", "allow", "warn", "deny", "forbid"];
     const COMPUTATION: [&str; 2] = ["instrument", "expect"];
-    const PLAIN: [&str; 6] = ["doc", "must_use", "deprecated", "inline", "cold", "track_caller"];
+    const PLAIN: [&str; 6] = [
+        "doc",
+        "must_use",
+        "deprecated",
+        "inline",
+        "cold",
+        "track_caller",
+    ];
 
     let mut sorted = Attributes::default();
     for attribute in attributes {

@@ -35,7 +35,10 @@ impl Template {
             }
             let placeholder = behind.split_once('}').filter(|_| brace == "{");
             let Some((inside, behind)) = placeholder else {
-                return Err(error(literal, "a brace without its other half: write `{{` or `}}` for the character itself"));
+                return Err(error(
+                    literal,
+                    "a brace without its other half: write `{{` or `}}` for the character itself",
+                ));
             };
             if !text.is_empty() {
                 pieces.push(Piece::Text(std::mem::take(&mut text)));

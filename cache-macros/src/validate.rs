@@ -46,7 +46,10 @@ pub(crate) fn validate(model: &Model) -> Result<()> {
 
 fn not_const(model: &Model) -> Result<()> {
     match &model.sig().constness {
-        Some(token) => Err(error(token, "a `const fn` needs no cache: remove `const` or `#[cache]`")),
+        Some(token) => Err(error(
+            token,
+            "a `const fn` needs no cache: remove `const` or `#[cache]`",
+        )),
         None => Ok(()),
     }
 }
@@ -64,10 +67,16 @@ fn not_unsafe(model: &Model) -> Result<()> {
 
 fn not_extern(model: &Model) -> Result<()> {
     if let Some(dots) = &model.sig().variadic {
-        return Err(error(dots, "a variadic function cannot be cached: its arguments cannot be listed"));
+        return Err(error(
+            dots,
+            "a variadic function cannot be cached: its arguments cannot be listed",
+        ));
     }
     match &model.sig().abi {
-        Some(abi) => Err(error(abi, "an `extern` function cannot be cached: it becomes async")),
+        Some(abi) => Err(error(
+            abi,
+            "an `extern` function cannot be cached: it becomes async",
+        )),
         None => Ok(()),
     }
 }
@@ -132,7 +141,10 @@ fn sync_takes_owned(model: &Model) -> Result<()> {
 
     impl Visit<'_> for Borrow {
         fn visit_type_reference(&mut self, reference: &syn::TypeReference) {
-            let is_static = reference.lifetime.as_ref().is_some_and(|name| name.ident == "static");
+            let is_static = reference
+                .lifetime
+                .as_ref()
+                .is_some_and(|name| name.ident == "static");
             if !is_static {
                 self.0.get_or_insert(reference.and_token);
             }
@@ -189,10 +201,14 @@ fn expire_is_positive(model: &Model) -> Result<()> {
 
 fn namespace_is_a_text(model: &Model) -> Result<()> {
     match &model.options.namespace {
-        Some(Given { value: Expr::Lit(ExprLit { lit, .. }), .. }) => match lit {
-            Lit::Str(text) if text.value().is_empty() => {
-                Err(error(text, "the namespace is empty: name one, or leave the option out"))
-            }
+        Some(Given {
+            value: Expr::Lit(ExprLit { lit, .. }),
+            ..
+        }) => match lit {
+            Lit::Str(text) if text.value().is_empty() => Err(error(
+                text,
+                "the namespace is empty: name one, or leave the option out",
+            )),
             Lit::Str(_) => Ok(()),
             other => Err(error(other, "a namespace is a text: write `\"users\"`")),
         },
@@ -214,7 +230,10 @@ fn one_kind_of_key(model: &Model) -> Result<()> {
     match &options.skip {
         Some(skip) => Err(syn::Error::new(
             skip.span,
-            format!("`key = {}` says what is in the key: remove `skip`", key.value.to_token_stream()),
+            format!(
+                "`key = {}` says what is in the key: remove `skip`",
+                key.value.to_token_stream()
+            ),
         )),
         None => Ok(()),
     }
@@ -222,9 +241,10 @@ fn one_kind_of_key(model: &Model) -> Result<()> {
 
 fn one_kind_of_function(model: &Model) -> Result<()> {
     match (&model.options.handler, &model.options.function) {
-        (Some(_), Some(function)) => {
-            Err(syn::Error::new(function.span, "`handler` and `function` contradict each other: keep one"))
-        }
+        (Some(_), Some(function)) => Err(syn::Error::new(
+            function.span,
+            "`handler` and `function` contradict each other: keep one",
+        )),
         _ => Ok(()),
     }
 }
@@ -237,10 +257,16 @@ fn skip_names_arguments(model: &Model) -> Result<()> {
     for name in &skip.value {
         let is_self = name == "self" && model.receiver.is_some();
         if !is_self && !names(model).contains(&name.unraw().to_string()) {
-            return Err(error(name, format_args!("there is no argument `{name}`; {}", known(model))));
+            return Err(error(
+                name,
+                format_args!("there is no argument `{name}`; {}", known(model)),
+            ));
         }
         if seen.contains(&name) {
-            return Err(error(name, format_args!("`{name}` is skipped twice: keep one")));
+            return Err(error(
+                name,
+                format_args!("`{name}` is skipped twice: keep one"),
+            ));
         }
         seen.push(name);
     }
@@ -288,16 +314,24 @@ fn key_keeps_arguments_apart(model: &Model) -> Result<()> {
 }
 
 fn vary_names_headers(model: &Model) -> Result<()> {
-    let lines = model.options.vary.as_ref().map_or(&[][..], |vary| &vary.value[..]);
+    let lines = model
+        .options
+        .vary
+        .as_ref()
+        .map_or(&[][..], |vary| &vary.value[..]);
     let mut seen = Vec::new();
     for line in lines {
         let name = line.value().to_ascii_lowercase();
         if !is_header_name(line) {
-            let message = format!("`{name}` is no name of a request header: write `\"accept-language\"`");
+            let message =
+                format!("`{name}` is no name of a request header: write `\"accept-language\"`");
             return Err(error(line, message));
         }
         if seen.contains(&name) {
-            return Err(error(line, format_args!("`{name}` is named twice: keep one")));
+            return Err(error(
+                line,
+                format_args!("`{name}` is named twice: keep one"),
+            ));
         }
         seen.push(name);
     }
@@ -338,10 +372,17 @@ fn injected_names_are_free(model: &Model) -> Result<()> {
         let message = "this has to begin an identifier: write `\"__cache\"`, for example";
         return Err(error(&given.value, message));
     }
-    let bindings = model.parameters.iter().flat_map(|parameter| &parameter.bindings);
+    let bindings = model
+        .parameters
+        .iter()
+        .flat_map(|parameter| &parameter.bindings);
     for binding in bindings {
         let injected = [&injection.request, &injection.response];
-        if injected.into_iter().flatten().any(|name| binding.name == name.to_string()) {
+        if injected
+            .into_iter()
+            .flatten()
+            .any(|name| binding.name == *name)
+        {
             return Err(error(
                 &binding.name,
                 format_args!(
@@ -357,16 +398,27 @@ fn injected_names_are_free(model: &Model) -> Result<()> {
 
 /// The runtime listens to one.
 fn one_response(model: &Model) -> Result<()> {
-    let mut responses = model.parameters.iter().filter(|parameter| parameter.role == Role::Response);
+    let mut responses = model
+        .parameters
+        .iter()
+        .filter(|parameter| parameter.role == Role::Response);
     match responses.nth(1) {
-        Some(second) => Err(error(&second.ty, "a handler has one `CacheResponse`: remove this one")),
+        Some(second) => Err(error(
+            &second.ty,
+            "a handler has one `CacheResponse`: remove this one",
+        )),
         None => Ok(()),
     }
 }
 
 fn names(model: &Model) -> Vec<String> {
-    let bindings = model.parameters.iter().flat_map(|parameter| &parameter.bindings);
-    bindings.map(|binding| binding.name.unraw().to_string()).collect()
+    let bindings = model
+        .parameters
+        .iter()
+        .flat_map(|parameter| &parameter.bindings);
+    bindings
+        .map(|binding| binding.name.unraw().to_string())
+        .collect()
 }
 
 fn known(model: &Model) -> String {

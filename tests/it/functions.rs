@@ -29,7 +29,10 @@ async fn the_second_call_is_a_hit() {
     #[cache(expire = 60, namespace = "users")]
     async fn get_user(id: u64) -> Result<User, DbError> {
         CALLS.next();
-        Ok(User { id, name: format!("user {id}") })
+        Ok(User {
+            id,
+            name: format!("user {id}"),
+        })
     }
 
     cached(async {
@@ -47,7 +50,11 @@ async fn only_ok_is_stored_also_behind_an_alias() {
 
     #[cache(expire = 60)]
     async fn flaky(id: u64) -> DbResult<u64> {
-        if CALLS.next() == 1 { Err(DbError) } else { Ok(id) }
+        if CALLS.next() == 1 {
+            Err(DbError)
+        } else {
+            Ok(id)
+        }
     }
 
     cached(async {
@@ -213,8 +220,14 @@ impl Shop {
 async fn methods_are_keyed_by_self_unless_it_is_skipped() {
     cached(async {
         let calls = Arc::new(Calls::new());
-        let one = Shop { id: 1, calls: Arc::clone(&calls) };
-        let two = Shop { id: 2, calls: Arc::clone(&calls) };
+        let one = Shop {
+            id: 1,
+            calls: Arc::clone(&calls),
+        };
+        let two = Shop {
+            id: 2,
+            calls: Arc::clone(&calls),
+        };
         assert_eq!(one.price("tea").await, 4);
         assert_eq!(two.price("tea").await, 5);
         assert_eq!(one.price("tea").await, 4);
@@ -241,7 +254,13 @@ async fn type_arguments_are_part_of_the_key() {
     #[cache(expire = 60)]
     async fn parse<T>(text: &str) -> Option<T>
     where
-        T: std::str::FromStr + Clone + Serialize + for<'de> Deserialize<'de> + Send + Sync + 'static,
+        T: std::str::FromStr
+            + Clone
+            + Serialize
+            + for<'de> Deserialize<'de>
+            + Send
+            + Sync
+            + 'static,
     {
         CALLS.next();
         text.parse().ok()
@@ -279,7 +298,8 @@ async fn borrowed_shared_and_unordered_arguments_are_keyed_by_their_content() {
         slice: &[u8],
     ) -> u64 {
         CALLS.next();
-        prices.values().sum::<u64>() + (tags.len() + names.len() + limits.len() + slice.len()) as u64
+        prices.values().sum::<u64>()
+            + (tags.len() + names.len() + limits.len() + slice.len()) as u64
     }
 
     cached(async {
@@ -357,13 +377,17 @@ async fn a_panic_is_the_callers_and_stores_nothing() {
 
     cached(async {
         let cache = fast_cache::Cache::current().unwrap();
-        let panic = tokio::spawn(cache.scope(async { fragile().await })).await.unwrap_err();
+        let panic = tokio::spawn(cache.scope(async { fragile().await }))
+            .await
+            .unwrap_err();
         let message = panic.into_panic().downcast::<&str>().map(|text| *text);
         assert_eq!(message.unwrap(), "the first call panics");
         assert_eq!(fragile().await, 2);
         assert_eq!(fragile().await, 2);
 
-        let panic = tokio::spawn(cache.scope(async { fragile_sync(0).await })).await.unwrap_err();
+        let panic = tokio::spawn(cache.scope(async { fragile_sync(0).await }))
+            .await
+            .unwrap_err();
         assert!(panic.is_panic());
         assert_eq!(fragile_sync(1).await, 1);
     })
@@ -389,7 +413,12 @@ async fn dates_times_and_decimals_are_arguments_and_values() {
     async fn quote(day: NaiveDate, price: Decimal, stamp: jiff::Timestamp) -> Quote {
         CALLS.next();
         let at = day.and_hms_milli_opt(1, 2, 3, 4).unwrap().and_utc();
-        Quote { day, at, stamp, price }
+        Quote {
+            day,
+            at,
+            stamp,
+            price,
+        }
     }
 
     cached(async {

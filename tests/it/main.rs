@@ -21,5 +21,10 @@ mod leaks;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod memory;
 mod remote;
-#[cfg(all(feature = "axum", feature = "json", feature = "memory", feature = "testing"))]
+#[cfg(all(
+    feature = "axum",
+    feature = "json",
+    feature = "memory",
+    feature = "testing"
+))]
 mod ui;

@@ -68,7 +68,11 @@ impl Remote {
     }
 
     pub(crate) fn write(&self, key: &str, value: impl Into<Bytes>) {
-        self.0.map.lock().unwrap().insert(key.to_owned(), value.into());
+        self.0
+            .map
+            .lock()
+            .unwrap()
+            .insert(key.to_owned(), value.into());
     }
 
     fn check(&self) -> Result<(), Error> {

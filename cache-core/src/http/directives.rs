@@ -32,8 +32,11 @@ impl RequestDirectives {
             } else if member.is("max-age") {
                 parsed.max_age = stricter(parsed.max_age, member.seconds().unwrap_or(0), u64::min);
             } else if member.is("min-fresh") {
-                parsed.min_fresh =
-                    stricter(parsed.min_fresh, member.seconds().unwrap_or(LONGEST), u64::max);
+                parsed.min_fresh = stricter(
+                    parsed.min_fresh,
+                    member.seconds().unwrap_or(LONGEST),
+                    u64::max,
+                );
             } else if member.is("only-if-cached") {
                 parsed.only_if_cached = true;
             }
@@ -67,7 +70,8 @@ impl ResponseDirectives {
             } else if member.is("max-age") {
                 parsed.max_age = stricter(parsed.max_age, member.seconds().unwrap_or(0), u64::min);
             } else if member.is("s-maxage") {
-                parsed.s_maxage = stricter(parsed.s_maxage, member.seconds().unwrap_or(0), u64::min);
+                parsed.s_maxage =
+                    stricter(parsed.s_maxage, member.seconds().unwrap_or(0), u64::min);
             }
         }
         parsed
@@ -97,7 +101,10 @@ struct Member<'a> {
 impl<'a> Member<'a> {
     fn of(member: &'a [u8]) -> Self {
         match member.iter().position(|byte| *byte == b'=') {
-            None => Self { name: member, value: None },
+            None => Self {
+                name: member,
+                value: None,
+            },
             Some(at) => Self {
                 name: member[..at].trim_ascii(),
                 value: Some(member[at + 1..].trim_ascii()),
@@ -121,7 +128,9 @@ impl<'a> Member<'a> {
             return None;
         }
         let number = digits.iter().fold(0_u64, |number, digit| {
-            number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+            number
+                .saturating_mul(10)
+                .saturating_add(u64::from(digit - b'0'))
         });
         Some(number.min(LONGEST))
     }
@@ -195,7 +204,10 @@ mod tests {
 
     #[test]
     fn directives_are_read_from_lists_in_any_case() {
-        let parsed = request(&["No-Cache , max-age=5,,", "ONLY-IF-CACHED, min-fresh=\"3\", x=1"]);
+        let parsed = request(&[
+            "No-Cache , max-age=5,,",
+            "ONLY-IF-CACHED, min-fresh=\"3\", x=1",
+        ]);
         let expected = RequestDirectives {
             no_store: false,
             no_cache: true,
@@ -219,7 +231,10 @@ mod tests {
         assert_eq!(request(&["max-age=abc"]).max_age, Some(0));
         assert_eq!(request(&["max-age=-1"]).max_age, Some(0));
         assert_eq!(request(&["max-age"]).max_age, Some(0));
-        assert_eq!(request(&["max-age=99999999999999999999999"]).max_age, Some(LONGEST));
+        assert_eq!(
+            request(&["max-age=99999999999999999999999"]).max_age,
+            Some(LONGEST)
+        );
         assert_eq!(request(&["min-fresh=x"]).min_fresh, Some(LONGEST));
         assert_eq!(request(&["max-age=9, max-age=3"]).max_age, Some(3));
     }

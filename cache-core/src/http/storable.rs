@@ -110,32 +110,62 @@ mod tests {
         assert_eq!(store(&[("content-type", "text/html")], &[]), Ok(()));
         for status in [201, 204, 206, 301, 304, 404, 500] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(may_store(status, &HeaderMap::new(), &[]), Err(Refusal::Status));
+            assert_eq!(
+                may_store(status, &HeaderMap::new(), &[]),
+                Err(Refusal::Status)
+            );
         }
     }
 
     #[test]
     fn what_is_for_one_client_is_not_stored() {
-        assert_eq!(store(&[("set-cookie", "a=b")], &[]), Err(Refusal::SetCookie));
-        assert_eq!(store(&[("content-range", "bytes 0-1/2")], &[]), Err(Refusal::Partial));
-        for value in ["private", "max-age=5, No-Store", "no-cache", "max-age=0", "private=\"x\""] {
-            assert_eq!(store(&[("cache-control", value)], &[]), Err(Refusal::CacheControl));
+        assert_eq!(
+            store(&[("set-cookie", "a=b")], &[]),
+            Err(Refusal::SetCookie)
+        );
+        assert_eq!(
+            store(&[("content-range", "bytes 0-1/2")], &[]),
+            Err(Refusal::Partial)
+        );
+        for value in [
+            "private",
+            "max-age=5, No-Store",
+            "no-cache",
+            "max-age=0",
+            "private=\"x\"",
+        ] {
+            assert_eq!(
+                store(&[("cache-control", value)], &[]),
+                Err(Refusal::CacheControl)
+            );
         }
-        assert_eq!(store(&[("cache-control", "public, max-age=5")], &[]), Ok(()));
+        assert_eq!(
+            store(&[("cache-control", "public, max-age=5")], &[]),
+            Ok(())
+        );
     }
 
     #[test]
     fn what_varies_with_something_unkeyed_is_not_stored() {
         let lines = [("vary", "Accept-Language"), ("vary", "accept-encoding")];
         assert_eq!(store(&lines, &["accept-language"]), Err(Refusal::Vary));
-        assert_eq!(store(&lines, &["accept-language", "accept-encoding"]), Ok(()));
-        assert_eq!(store(&[("vary", "*")], &["accept-language"]), Err(Refusal::Vary));
+        assert_eq!(
+            store(&lines, &["accept-language", "accept-encoding"]),
+            Ok(())
+        );
+        assert_eq!(
+            store(&[("vary", "*")], &["accept-language"]),
+            Err(Refusal::Vary)
+        );
     }
 
     #[test]
     fn personal_requests_are_known_by_two_headers() {
         assert!(is_personal(&headers(&[("authorization", "Basic x")]), &[]));
-        assert!(is_personal(&headers(&[("cookie", "a=b")]), &["authorization"]));
+        assert!(is_personal(
+            &headers(&[("cookie", "a=b")]),
+            &["authorization"]
+        ));
         assert!(!is_personal(&headers(&[("cookie", "a=b")]), &["cookie"]));
         assert!(!is_personal(&headers(&[("accept", "text/html")]), &[]));
     }

@@ -135,7 +135,10 @@ mod tests {
         assert!(ask(LATER, EARLIER));
         assert!(!ask(EARLIER, LATER));
         assert!(!ask("yesterday", EARLIER));
-        assert!(!not_modified(&headers(&[("if-modified-since", LATER)]), &headers(&[])));
+        assert!(!not_modified(
+            &headers(&[("if-modified-since", LATER)]),
+            &headers(&[])
+        ));
         assert!(!not_modified(
             &headers(&[("if-none-match", "\"x\""), ("if-modified-since", LATER)]),
             &headers(&[("etag", "\"a\""), ("last-modified", EARLIER)]),

@@ -66,6 +66,12 @@ impl<T: Serialize, S, V> BySet for &&&&&Argument<'_, HashSet<T, S>, V> {
     }
 }
 
+impl<T: Serialize, S, V> BySet for &&&&&Argument<'_, &HashSet<T, S>, V> {
+    fn write_key(&self, key: &mut KeyWriter) {
+        key.set(self.name, self.value.iter());
+    }
+}
+
 /// Whatever serde can write.
 pub trait BySerialize {
     /// Writes the value.

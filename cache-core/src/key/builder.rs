@@ -60,7 +60,8 @@ pub struct KeyContext<'a> {
 )]
 pub trait KeyBuilder<Marker = ()>: Send + Sync + 'static {
     /// The text of the call's key.
-    fn build<'a>(&'a self, context: &'a KeyContext<'a>) -> impl Future<Output = String> + Send + 'a;
+    fn build<'a>(&'a self, context: &'a KeyContext<'a>)
+    -> impl Future<Output = String> + Send + 'a;
 }
 
 /// Marks key builders that are plain functions.
@@ -75,7 +76,10 @@ impl<F> KeyBuilder<Plain> for F
 where
     F: Fn(&KeyContext<'_>) -> String + Send + Sync + 'static,
 {
-    fn build<'a>(&'a self, context: &'a KeyContext<'a>) -> impl Future<Output = String> + Send + 'a {
+    fn build<'a>(
+        &'a self,
+        context: &'a KeyContext<'a>,
+    ) -> impl Future<Output = String> + Send + 'a {
         ready(self(context))
     }
 }
@@ -84,7 +88,10 @@ impl<F> KeyBuilder<Asynchronous> for F
 where
     F: for<'a> AsyncKeyFn<'a> + Send + Sync + 'static,
 {
-    fn build<'a>(&'a self, context: &'a KeyContext<'a>) -> impl Future<Output = String> + Send + 'a {
+    fn build<'a>(
+        &'a self,
+        context: &'a KeyContext<'a>,
+    ) -> impl Future<Output = String> + Send + 'a {
         self(context)
     }
 }
@@ -160,7 +167,10 @@ impl<'a> Args<'a> {
 impl fmt::Debug for Args<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()
-            .entries(self.iter().map(|argument| (argument.name, argument.bytes.len())))
+            .entries(
+                self.iter()
+                    .map(|argument| (argument.name, argument.bytes.len())),
+            )
             .finish()
     }
 }

@@ -74,7 +74,10 @@ pub(crate) fn write<T: Serialize + ?Sized>(
     out: &mut KeyBytes,
     value: &T,
 ) -> Result<(), CanonicalError> {
-    value.serialize(Canonical { sink: out, depth: 0 })
+    value.serialize(Canonical {
+        sink: out,
+        depth: 0,
+    })
 }
 
 /// Appends a text.
@@ -411,7 +414,10 @@ impl<S: Sink> Compound<'_, S> {
     fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<KeyBytes, CanonicalError> {
         let mut bytes = KeyBytes::new();
         let depth = self.depth;
-        value.serialize(Canonical { sink: &mut bytes, depth })?;
+        value.serialize(Canonical {
+            sink: &mut bytes,
+            depth,
+        })?;
         Ok(bytes)
     }
 
@@ -547,8 +553,10 @@ mod tests {
             Just(Value::Unit),
             (0..4_u64).prop_map(Value::Number),
             "[ab]{0,2}".prop_map(Value::Text),
-            (any::<Option<bool>>(), any::<Option<bool>>())
-                .prop_map(|(a, b)| Value::Record { a: a.map(u8::from), b: b.map(u8::from) }),
+            (any::<Option<bool>>(), any::<Option<bool>>()).prop_map(|(a, b)| Value::Record {
+                a: a.map(u8::from),
+                b: b.map(u8::from)
+            }),
         ];
         leaf.prop_recursive(3, 16, 3, |inner| {
             prop_oneof![
@@ -587,10 +595,26 @@ mod tests {
     #[test]
     fn widths_and_kinds_differ() {
         let all = [
-            bytes(&1_u8), bytes(&1_u16), bytes(&1_u32), bytes(&1_u64), bytes(&1_u128),
-            bytes(&1_i8), bytes(&1_i16), bytes(&1_i32), bytes(&1_i64), bytes(&1_i128),
-            bytes(&1_f32), bytes(&1_f64), bytes(&'1'), bytes("1"), bytes(&true), bytes(&()),
-            bytes(&None::<u8>), bytes(&Some(1_u8)), bytes(&Some(None::<u8>)), bytes(&[1_u8]),
+            bytes(&1_u8),
+            bytes(&1_u16),
+            bytes(&1_u32),
+            bytes(&1_u64),
+            bytes(&1_u128),
+            bytes(&1_i8),
+            bytes(&1_i16),
+            bytes(&1_i32),
+            bytes(&1_i64),
+            bytes(&1_i128),
+            bytes(&1_f32),
+            bytes(&1_f64),
+            bytes(&'1'),
+            bytes("1"),
+            bytes(&true),
+            bytes(&()),
+            bytes(&None::<u8>),
+            bytes(&Some(1_u8)),
+            bytes(&Some(None::<u8>)),
+            bytes(&[1_u8]),
         ];
         for (index, one) in all.iter().enumerate() {
             assert!(all[index + 1..].iter().all(|other| other != one));

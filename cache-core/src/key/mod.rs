@@ -19,8 +19,8 @@ use crate::site::{self, Owner, Site};
 
 pub use builder::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext, erase_key_builder};
 pub(crate) use canonical::{KeyBytes, encoded_size};
-pub(crate) use print::{cache_prefix, key_prefix};
 pub use print::escaped;
+pub(crate) use print::{cache_prefix, key_prefix};
 
 /// Collects what a call's key is made of; generated code writes to it.
 #[derive(Debug, Default)]
@@ -99,7 +99,8 @@ impl KeyWriter {
     #[cfg(feature = "axum")]
     pub(crate) fn headers(&mut self, headers: &http::HeaderMap, names: &[&str]) {
         if self.is_text {
-            self.bytes.extend_from_slice(headers_suffix(headers, names).as_bytes());
+            self.bytes
+                .extend_from_slice(headers_suffix(headers, names).as_bytes());
         } else {
             write_headers(&mut self.bytes, headers, names);
         }

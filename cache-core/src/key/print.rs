@@ -19,7 +19,11 @@ const MARK: usize = 33;
 /// `{prefix}:{namespace}:`, which the keys of a namespace start with, and no others.
 pub(crate) fn key_prefix(prefix: &str, namespace: &str) -> String {
     let mut out = cache_prefix(prefix);
-    out.push_str(&shorten(&escape(namespace, |byte| byte != b':'), namespace, LONGEST_PART));
+    out.push_str(&shorten(
+        &escape(namespace, |byte| byte != b':'),
+        namespace,
+        LONGEST_PART,
+    ));
     out.push(':');
     out
 }
@@ -145,7 +149,10 @@ mod tests {
     #[test]
     fn texts_stay_readable() {
         assert_eq!(printed("shop:users:", "user:42"), "shop:users:user:42");
-        assert_eq!(printed("shop:users:", "a b\r\n%~é"), "shop:users:a%20b%0D%0A%25%7E%C3%A9");
+        assert_eq!(
+            printed("shop:users:", "a b\r\n%~é"),
+            "shop:users:a%20b%0D%0A%25%7E%C3%A9"
+        );
     }
 
     #[test]
@@ -155,7 +162,10 @@ mod tests {
         assert_eq!(key.len(), LONGEST_KEY);
         assert_ne!(key, printed("shop:users:", &"x".repeat(301)));
         // The text of a cut key, given as a text, does not meet it.
-        assert_ne!(key, printed("shop:users:", key.strip_prefix("shop:users:").unwrap()));
+        assert_ne!(
+            key,
+            printed("shop:users:", key.strip_prefix("shop:users:").unwrap())
+        );
     }
 
     #[test]
@@ -170,7 +180,10 @@ mod tests {
         assert_eq!(value, "a%3Ab%2Fc%2Dd%20e%7E");
         let uuid = "550e8400-e29b-41d4-a716-446655440000";
         assert_eq!(escaped(format_args!("{uuid}"), "").to_string(), uuid);
-        assert_eq!(escaped(format_args!("{:>4}", 7), "").to_string(), "%20%20%207");
+        assert_eq!(
+            escaped(format_args!("{:>4}", 7), "").to_string(),
+            "%20%20%207"
+        );
     }
 
     proptest! {

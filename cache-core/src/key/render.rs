@@ -199,10 +199,16 @@ mod tests {
         assert_eq!(rendered(&-1_i8), "-1");
         assert_eq!(rendered("text"), "text");
         assert_eq!(rendered(&[1, 2]), "[1, 2]");
-        assert_eq!(rendered(&("a", None::<u8>, Some(true))), "[\"a\", null, true]");
+        assert_eq!(
+            rendered(&("a", None::<u8>, Some(true))),
+            "[\"a\", null, true]"
+        );
         assert_eq!(rendered(&BTreeMap::from([("a", 1)])), "{\"a\": 1}");
         assert_eq!(rendered(&Sort::Newest), "Newest");
-        assert_eq!(rendered(&Sort::By { field: "id" }), "By({\"field\": \"id\"})");
+        assert_eq!(
+            rendered(&Sort::By { field: "id" }),
+            "By({\"field\": \"id\"})"
+        );
     }
 
     proptest! {
