@@ -1,0 +1,6 @@
+use fast_cache::cache;
+
+#[cache(handler, function)]
+async fn f() -> String { String::new() }
+
+fn main() {}

@@ -1,0 +1,6 @@
+use fast_cache::cache;
+
+#[cache(key = "{a}{b}")]
+async fn f(a: u8, b: u8) -> u8 { a + b }
+
+fn main() {}

@@ -1,0 +1,8 @@
+use fast_cache::cache;
+
+struct User;
+
+#[cache]
+impl User {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use fast_cache::cache;
+
+#[cache]
+struct User;
+
+fn main() {}

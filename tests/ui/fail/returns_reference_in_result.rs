@@ -1,0 +1,6 @@
+use fast_cache::cache;
+
+#[cache]
+async fn f() -> Result<&'static str, u8> { Ok("x") }
+
+fn main() {}

@@ -1,0 +1,7 @@
+use fast_cache::cache;
+use axum::http::HeaderMap;
+
+#[cache(vary("accept", "Accept"))]
+async fn f(headers: HeaderMap) -> String { format!("{}", headers.len()) }
+
+fn main() {}
