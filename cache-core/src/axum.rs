@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 use crate::error::{Error, ErrorKind};
 use crate::key::KeyWriter;
 use crate::key::argument::{Known, Varied};
-use crate::value::{CacheValue, Codec};
+use crate::value::{Codec, Payload};
 
 /// The request that a cached handler answers: its method, URI and headers.
 ///
@@ -172,7 +172,7 @@ impl CachedResponse {
 
 /// A response as a coder sees it: the length of the encoded head in four bytes, big-endian, the
 /// head, and the body. Header values are bytes, as HTTP has them.
-impl CacheValue for CachedResponse {
+impl Payload for CachedResponse {
     fn encode<C: Codec>(&self, codec: &C) -> Result<Vec<u8>, Error> {
         let headers: Vec<(&str, &[u8])> = self
             .headers

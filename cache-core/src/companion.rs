@@ -2,20 +2,19 @@
 
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::backend::BoxFuture;
-use crate::engine::Found;
+use crate::access::Access;
 use crate::error::Error;
-use crate::invalidation::Ticket;
 use crate::key::{Key, KeyWriter};
+use crate::policy::Verdict;
 use crate::registry::Cache;
 use crate::runtime::{CallKey, MakeKeyBuilder, choose_builder};
 use crate::site::Site;
-use crate::value::{CacheValue, CoderChoice};
+#[cfg(feature = "axum")]
+use crate::value::CoderChoice;
 
 /// The entry that one call of a cached function has in the cache.
 ///
@@ -28,11 +27,11 @@ use crate::value::{CacheValue, CoderChoice};
 /// assert!(entry.get().await?.is_some());
 /// entry.invalidate().await?;
 /// ```
-pub struct CacheEntry<T: 'static> {
+pub struct CacheEntry<T> {
     site: &'static Site,
     target: Result<Target, Error>,
     expire: Option<Duration>,
-    access: &'static dyn Access<T>,
+    access: Access<T>,
 }
 
 /// The cache and the key in it.
@@ -41,7 +40,7 @@ struct Target {
     key: CallKey,
 }
 
-impl<T: CacheValue> CacheEntry<T> {
+impl<T> CacheEntry<T> {
     /// The printed key: `{prefix}:{namespace}:{md5 or text}`, as logs and remote backends show it.
     ///
     /// Empty if there is no cache, or if an argument cannot be part of a key.
@@ -81,7 +80,7 @@ impl<T: CacheValue> CacheEntry<T> {
     /// `Key` if an argument cannot be part of a key.
     pub async fn get(&self) -> Result<Option<T>, Error> {
         let (cache, key) = self.target().await?;
-        let found = self.access.find(cache, self.site, &key).await?;
+        let found = (self.access.find)(cache.engine(), self.site, &key).await?;
         Ok(found.map(|found| found.value))
     }
 
@@ -97,9 +96,7 @@ impl<T: CacheValue> CacheEntry<T> {
         let (cache, key) = self.target().await?;
         let lifetime = self.expire.or_else(|| cache.expire());
         let ticket = cache.engine().supersede(&key);
-        self.access
-            .store(cache, self.site, &key, &value, lifetime, ticket)
-            .await
+        (self.access.store)(cache.engine(), ticket, self.site, &key, &value, lifetime).await
     }
 
     /// Removes the value, and tells whether there was one. A call that is being computed at that
@@ -121,7 +118,7 @@ impl<T: CacheValue> CacheEntry<T> {
     /// As for [`get`](Self::get).
     pub async fn ttl(&self) -> Result<Option<Duration>, Error> {
         let (cache, key) = self.target().await?;
-        let found = self.access.find(cache, self.site, &key).await?;
+        let found = (self.access.find)(cache.engine(), self.site, &key).await?;
         Ok(found.map(|found| match found.times.remaining {
             Some(milliseconds) => Duration::from_millis(milliseconds),
             None => Duration::MAX,
@@ -138,7 +135,7 @@ impl<T: CacheValue> CacheEntry<T> {
     }
 }
 
-impl<T: 'static> fmt::Debug for CacheEntry<T> {
+impl<T> fmt::Debug for CacheEntry<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheEntry")
             .field("function", &format_args!("{}", self.site))
@@ -147,22 +144,18 @@ impl<T: 'static> fmt::Debug for CacheEntry<T> {
 }
 
 /// Makes the entry of a call; generated code writes the arguments that count.
-pub fn entry<T, C>(
+pub fn entry<T>(
     site: &'static Site,
-    _coder: C,
+    access: Access<T>,
     builder: Option<MakeKeyBuilder>,
-    expire: Option<Duration>,
+    rules: Verdict,
     write_key: impl FnOnce(&mut KeyWriter),
-) -> CacheEntry<T>
-where
-    T: CacheValue,
-    C: CoderChoice,
-{
+) -> CacheEntry<T> {
     CacheEntry {
         site,
         target: Target::new(site, builder, write_key),
-        expire,
-        access: const { &With::<C>(PhantomData) },
+        expire: rules.lifetime(),
+        access,
     }
 }
 
@@ -189,70 +182,21 @@ impl Target {
     }
 }
 
-/// The engine's operations on values of type `T`, under a coder whose type is no longer named.
-trait Access<T>: Send + Sync {
-    fn find<'a>(
-        &self,
-        cache: &'a Cache,
-        site: &'static Site,
-        key: &'a Key,
-    ) -> BoxFuture<'a, Result<Option<Found<T>>, Error>>;
-
-    fn store<'a>(
-        &self,
-        cache: &'a Cache,
-        site: &'static Site,
-        key: &'a Key,
-        value: &'a T,
-        lifetime: Option<Duration>,
-        ticket: Ticket,
-    ) -> BoxFuture<'a, Result<(), Error>>;
-}
-
-struct With<C>(PhantomData<fn() -> C>);
-
-impl<T: CacheValue, C: CoderChoice> Access<T> for With<C> {
-    fn find<'a>(
-        &self,
-        cache: &'a Cache,
-        site: &'static Site,
-        key: &'a Key,
-    ) -> BoxFuture<'a, Result<Option<Found<T>>, Error>> {
-        Box::pin(cache.engine().try_find::<T, C>(site, key))
-    }
-
-    fn store<'a>(
-        &self,
-        cache: &'a Cache,
-        site: &'static Site,
-        key: &'a Key,
-        value: &'a T,
-        lifetime: Option<Duration>,
-        ticket: Ticket,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(
-            cache
-                .engine()
-                .try_store::<T, C>(ticket, site, key, value, lifetime),
-        )
-    }
-}
-
 /// Makes the entry of a request to a handler. `headers` are the request's, for a handler that
 /// names some with `vary`.
 #[cfg(feature = "axum")]
 pub fn response_entry<C: CoderChoice>(
     site: &'static Site,
-    coder: C,
+    _coder: C,
     builder: Option<MakeKeyBuilder>,
-    expire: Option<Duration>,
+    rules: Verdict,
     headers: Option<&http::HeaderMap>,
     write_key: impl FnOnce(&mut KeyWriter),
 ) -> CacheEntry<crate::CachedResponse> {
     let none = http::HeaderMap::new();
     let headers = headers.unwrap_or(&none);
     let names = site.vary_names();
-    let mut entry = entry(site, coder, builder, expire, |key| {
+    let mut entry = entry(site, Access::new::<C>(), builder, rules, |key| {
         write_key(key);
         key.headers(headers, names);
     });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::access::Access;
 use crate::backend::DynBackend;
 use crate::clock::Clock;
 use crate::coder::RegisteredCoder;
@@ -16,7 +17,7 @@ use crate::key::{Key, cache_prefix, hash_printed, key_prefix, print_stored, spli
 use crate::local::{AnyEntry, LocalEntry, LocalKey, LocalStore};
 use crate::site::{self, Site};
 use crate::stats::{Counters, Stats};
-use crate::value::{CacheValue, Codec, CoderChoice};
+use crate::value::{Codec, CoderChoice, Payload};
 
 /// What an entry of the local store takes beside its value and its key, in bytes: the key's and
 /// the value's allocations, and their rows in the tables.
@@ -148,7 +149,7 @@ impl Engine {
     }
 
     /// Looks into the local store and then into the remote one, and says what went wrong.
-    pub(crate) async fn try_find<T: CacheValue, C: CoderChoice>(
+    pub(crate) async fn try_find<T: Payload, C: CoderChoice>(
         &self,
         site: &Site,
         key: &Key,
@@ -166,12 +167,13 @@ impl Engine {
     }
 
     /// As [`try_find`](Self::try_find), where an error is a miss that is counted and logged.
-    pub(crate) async fn find<T: CacheValue, C: CoderChoice>(
+    pub(crate) async fn find<T>(
         &self,
-        site: &Site,
+        access: Access<T>,
+        site: &'static Site,
         key: &Key,
     ) -> Option<Found<T>> {
-        match self.try_find::<T, C>(site, key).await {
+        match (access.find)(self, site, key).await {
             Ok(found) => found,
             Err(error) => {
                 self.report(site, &error);
@@ -182,24 +184,22 @@ impl Engine {
 
     /// Stores a value for `lifetime`, unless its key was invalidated since the ticket was taken.
     /// An error is counted and logged: the call that the value is for goes on.
-    pub(crate) async fn store<T: CacheValue, C: CoderChoice>(
+    pub(crate) async fn store<T>(
         &self,
+        access: Access<T>,
         ticket: Ticket,
-        site: &Site,
+        site: &'static Site,
         key: &Key,
         value: &T,
         lifetime: Option<Duration>,
     ) {
-        if let Err(error) = self
-            .try_store::<T, C>(ticket, site, key, value, lifetime)
-            .await
-        {
+        if let Err(error) = (access.store)(self, ticket, site, key, value, lifetime).await {
             self.report(site, &error);
         }
     }
 
     /// As [`store`](Self::store), and says what went wrong.
-    pub(crate) async fn try_store<T: CacheValue, C: CoderChoice>(
+    pub(crate) async fn try_store<T: Payload, C: CoderChoice>(
         &self,
         ticket: Ticket,
         site: &Site,
@@ -299,7 +299,7 @@ impl Engine {
         split_space(space).0 == self.prefix_number
     }
 
-    fn store_local<T: CacheValue>(
+    fn store_local<T: Payload>(
         &self,
         local: &LocalStore,
         ticket: Ticket,
@@ -325,7 +325,7 @@ impl Engine {
         self.counters.stored();
     }
 
-    fn seal<T: CacheValue, C: CoderChoice>(
+    fn seal<T: Payload, C: CoderChoice>(
         &self,
         site: &Site,
         value: &T,
@@ -344,7 +344,7 @@ impl Engine {
         Ok(envelope.seal(&payload))
     }
 
-    fn open<T: CacheValue, C: CoderChoice>(
+    fn open<T: Payload, C: CoderChoice>(
         &self,
         site: &Site,
         bytes: &Bytes,

@@ -9,6 +9,7 @@ use axum_core::response::{IntoResponse, Response};
 use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+use crate::access::Access;
 use crate::axum::{CacheRequest, CacheResponse, CachedResponse, RequestHead, Wishes};
 use crate::body::{Gathered, gather};
 use crate::engine::Times;
@@ -164,10 +165,11 @@ where
     } = *pending;
     let Miss { cache, site, key } = miss;
     let engine = cache.engine();
+    let access = Access::<CachedResponse>::new::<C>();
     let fresh = asked.may_be_answered() && (!key.is_looked_up() || !engine.is_local());
     let key = key.resolve(&cache, site).await;
     if fresh
-        && let Some(found) = engine.find::<CachedResponse, C>(site, &key).await
+        && let Some(found) = engine.find(access, site, &key).await
         && asked.accepts(found.times)
     {
         engine.counters().hit();
@@ -203,7 +205,7 @@ where
     let stored = CachedResponse::new(parts.status, headers, body);
     if !asked.head {
         engine
-            .store::<_, C>(ticket, site, &key, &stored, lifetime)
+            .store(access, ticket, site, &key, &stored, lifetime)
             .await;
     }
     let times = Times::new(lifetime);

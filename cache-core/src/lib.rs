@@ -4,6 +4,7 @@
 //! Programs use the facade, `fast-cache`, which re-exports what is public here. Implementors of a
 //! [`Backend`] or a [`Coder`] may depend on this crate alone.
 
+mod access;
 #[cfg(feature = "axum")]
 mod axum;
 mod backend;

@@ -2,6 +2,7 @@
 
 pub use std::time::Duration;
 
+pub use crate::access::{Access, Storage};
 pub use crate::companion::entry;
 pub use crate::key::argument::{Argument, Unvaried, Varied};
 pub use crate::key::{DynKeyBuilder, KeyWriter, erase_key_builder, escaped};
@@ -26,6 +27,11 @@ pub mod argument {
     pub use crate::key::argument::{
         ByKnown, ByNothing, ByOptionalWrapper, BySerialize, BySet, ByWrapper,
     };
+}
+
+/// The traits that decide whether a value can be stored.
+pub mod storage {
+    pub use crate::access::{NotStorable, Storable};
 }
 
 /// The traits that decide what of a returned value is stored.

@@ -4,18 +4,18 @@
 //! of the function, and then `run` with the computation. What happens in between is ordinary code.
 
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::access::Access;
 use crate::engine::{Engine, Times};
 use crate::key::{DynKeyBuilder, Key, KeyContext, KeyWriter};
 use crate::local::AnyEntry;
 use crate::policy::Verdict;
 use crate::registry::{Cache, with_current};
 use crate::site::Site;
-use crate::value::{CacheValue, CoderChoice, Shape};
+use crate::value::Shape;
 
 /// Makes the key builder that a function names.
 pub type MakeKeyBuilder = fn() -> Arc<dyn DynKeyBuilder>;
@@ -25,40 +25,32 @@ pub type MakeKeyBuilder = fn() -> Arc<dyn DynKeyBuilder>;
 /// A value in this process is found here, before anything is awaited or allocated. `write_key`
 /// writes the arguments that count.
 #[inline]
-pub fn function<S, C>(
+pub fn function<S: Shape>(
     site: &'static Site,
     _shape: S,
-    _coder: C,
+    access: Access<S::Stored>,
     builder: Option<MakeKeyBuilder>,
     write_key: impl FnOnce(&mut KeyWriter),
-) -> Call<S, C>
-where
-    S: Shape<Stored: CacheValue>,
-    C: CoderChoice,
-{
+) -> Call<S> {
     let lookup = with_current(|cache| {
         look_up(cache, site, builder, write_key, |engine, entry, _| {
-            engine.downcast::<S::Stored>(entry).cloned()
+            (access.local)(engine, entry)
         })
     });
     Call {
         lookup: lookup.unwrap_or_else(|| uninitialized(site)),
-        coder: PhantomData,
+        access,
     }
 }
 
 /// A call of a cached function that has been looked up.
 #[must_use = "a call does nothing until it is run"]
-pub struct Call<S: Shape, C> {
+pub struct Call<S: Shape> {
     lookup: Lookup<S::Stored>,
-    coder: PhantomData<C>,
+    access: Access<S::Stored>,
 }
 
-impl<S, C> Call<S, C>
-where
-    S: Shape<Stored: CacheValue>,
-    C: CoderChoice,
-{
+impl<S: Shape> Call<S> {
     /// Gives the value that was found, or awaits `future` and stores what `rules` let it.
     pub fn run<F, R>(
         self,
@@ -69,20 +61,30 @@ where
         F: Future<Output = S::Returned>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
+        let access = self.access;
         match self.lookup {
             Lookup::Hit(value) => Answer::Ready(Some(S::join(value))),
-            Lookup::Miss(miss) => {
-                Answer::Pending(Box::pin(compute::<S, C, F, R>(Some(miss), future, rules)))
+            Lookup::Miss(miss) => Answer::Pending(Box::pin(compute::<S, F, R>(
+                Some(miss),
+                access,
+                future,
+                rules,
+            ))),
+            Lookup::Bypass => {
+                Answer::Pending(Box::pin(compute::<S, F, R>(None, access, future, rules)))
             }
-            Lookup::Bypass => Answer::Pending(Box::pin(compute::<S, C, F, R>(None, future, rules))),
         }
     }
 }
 
-async fn compute<S, C, F, R>(miss: Option<Box<Miss>>, future: F, rules: R) -> S::Returned
+async fn compute<S, F, R>(
+    miss: Option<Box<Miss>>,
+    access: Access<S::Stored>,
+    future: F,
+    rules: R,
+) -> S::Returned
 where
-    S: Shape<Stored: CacheValue>,
-    C: CoderChoice,
+    S: Shape,
     F: Future<Output = S::Returned>,
     R: FnOnce(&S::Stored) -> Verdict,
 {
@@ -93,7 +95,7 @@ where
     let engine = cache.engine();
     let fresh = !key.is_looked_up() || !engine.is_local();
     let key = key.resolve(&cache, site).await;
-    if fresh && let Some(found) = engine.find::<S::Stored, C>(site, &key).await {
+    if fresh && let Some(found) = engine.find(access, site, &key).await {
         engine.counters().hit();
         return S::join(found.value);
     }
@@ -105,7 +107,7 @@ where
         if verdict.stores() {
             let lifetime = verdict.lifetime().or_else(|| engine.expire());
             engine
-                .store::<S::Stored, C>(ticket, site, &key, value, lifetime)
+                .store(access, ticket, site, &key, value, lifetime)
                 .await;
         }
     }

@@ -10,32 +10,27 @@ use crate::coder::{Coder, RegisteredCoder};
 use crate::error::Error;
 use crate::key::encoded_size;
 
-/// A value that can be stored: `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`.
+/// A value that can be stored.
 ///
-/// Every such type is one; it is not implemented by hand. In this process values are cloned; on
-/// their way to a shared store they are encoded by a [`Coder`].
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be stored in a cache",
-    label = "this value cannot be stored",
-    note = "a cached value is `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`: \
-            derive what `{Self}` lacks, or return an owned type",
-    note = "of a `Result`, only the `Ok` value is stored; the error can be of any type"
-)]
-pub trait CacheValue: Clone + Send + Sync + 'static {
-    /// Encodes the value for a shared store.
-    #[doc(hidden)]
+/// Every type with these supertraits is one; it is not implemented by hand. In this process values
+/// are cloned; on their way to a shared store they are encoded by a [`Coder`].
+pub trait CacheValue: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> CacheValue for T {}
+
+/// What is stored: a value, or a whole response.
+pub trait Payload: Clone + Send + Sync + 'static {
+    /// Encodes it for a shared store.
     fn encode<C: Codec>(&self, codec: &C) -> Result<Vec<u8>, Error>;
 
-    /// Decodes a value from a shared store.
-    #[doc(hidden)]
+    /// Decodes it from a shared store.
     fn decode<C: Codec>(codec: &C, bytes: &[u8]) -> Result<Self, Error>;
 
-    /// About how many bytes the value takes in this process.
-    #[doc(hidden)]
+    /// About how many bytes it takes in this process.
     fn size(&self) -> usize;
 }
 
-impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> CacheValue for T {
+impl<T: CacheValue> Payload for T {
     fn encode<C: Codec>(&self, codec: &C) -> Result<Vec<u8>, Error> {
         codec.encode(self)
     }

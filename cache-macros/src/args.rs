@@ -171,7 +171,7 @@ fn unknown_option(name: &Ident, unknown: &str) -> syn::Error {
         .iter()
         .map(|known| (distance(unknown, known), known))
         .min()
-        .filter(|(distance, _)| *distance <= 3);
+        .filter(|(distance, _)| *distance <= 2);
     match nearest {
         Some((_, known)) => error(
             name,

@@ -95,21 +95,18 @@ fn function_call(model: &Model) -> TokenStream {
     let computation = computation(model);
     let rules = rules(model);
     let output = &model.output;
-    let shape = quote_spanned! {output.span()=> (&&#private::Probe::<#output>::new()).shape() };
+    let shape = Ident::new("__shape", Span::mixed_site());
+    let access = access(model, quote!(of_shape(&#shape, #coder)));
     quote_spanned! {Span::mixed_site()=>
-        #private::function(
-            #site,
-            {
-                #[allow(unused_imports)]
-                use #private::shape::*;
-                #shape
-            },
-            #coder,
-            #builder,
-            #key,
-        )
-        .run(#computation, #rules)
-        .await
+        let #shape = {
+            #[allow(unused_imports)]
+            use #private::shape::*;
+            (&&#private::Probe::<#output>::new()).shape()
+        };
+        let __access = #access;
+        #private::function(#site, #shape, __access, #builder, #key)
+            .run(#computation, #rules)
+            .await
     }
 }
 
@@ -284,6 +281,29 @@ fn inline_computation(model: &Model) -> TokenStream {
         Body::Async => quote!(async move { #known #bindings #block }),
         Body::Sync => quote!(#private::blocking(move || { #known #bindings #block })),
         Body::Boxed | Body::Opaque => quote!(async move { #bindings (#block).await }),
+    }
+}
+
+/// Asks whether the value can be stored. The question is the same, word for word, wherever it is
+/// asked, and it stands at the return type, so that a no is one message there.
+fn access(model: &Model, of: TokenStream) -> TokenStream {
+    let private = private(model);
+    let span = Span::mixed_site().located_at(stored_span(model));
+    quote_spanned! {span=>
+        {
+            #[allow(unused_imports)]
+            use #private::storage::*;
+            (&&#private::Storage::#of).access()
+        }
+    }
+}
+
+fn stored_span(model: &Model) -> Span {
+    let result = last_segment(&model.output).filter(|segment| segment.ident == "Result");
+    let stored = result.and_then(first_type).unwrap_or(&model.output);
+    match last_segment(stored) {
+        Some(segment) => segment.ident.span(),
+        None => stored.span(),
     }
 }
 
@@ -558,10 +578,8 @@ fn entry(model: &Model) -> TokenStream {
     let name = companion_name(model, "entry");
     let (coder, builder, key) = (coder(model), builder(model), key_closure(model));
     let site = site_call(model);
-    let expire = match expire(model) {
-        Some(expire) => quote!(::core::option::Option::Some(#expire)),
-        None => quote!(::core::option::Option::None),
-    };
+    let expire = expire(model).map(|expire| quote!(.expire(#expire)));
+    let rules = quote!(#private::Verdict::new() #expire);
     let mut sig = model.sig().clone();
     sig.asyncness = None;
     sig.ident = name;
@@ -582,7 +600,8 @@ fn entry(model: &Model) -> TokenStream {
         Kind::Function => {
             let stored = stored_type(model, &mut sig);
             sig.output = parse_quote!(-> #krate::CacheEntry<#stored>);
-            quote!(#private::entry(#site, #coder, #builder, #expire, #key))
+            let access = access(model, quote!(<#stored, _>::of_type(#coder)));
+            quote!(#private::entry(#site, #access, #builder, #rules, #key))
         }
         Kind::Handler(_) => {
             sig.output = parse_quote!(-> #krate::CacheEntry<#krate::CachedResponse>);
@@ -590,7 +609,7 @@ fn entry(model: &Model) -> TokenStream {
                 true => quote!(::core::option::Option::Some(#headers)),
                 false => quote!(::core::option::Option::None),
             };
-            quote!(#private::response_entry(#site, #coder, #builder, #expire, #headers, #key))
+            quote!(#private::response_entry(#site, #coder, #builder, #rules, #headers, #key))
         }
     };
     let doc = format!(

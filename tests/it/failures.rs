@@ -31,10 +31,7 @@ async fn a_backend_that_is_down_costs_hits_and_nothing_else() {
         remote.fail(true);
         let error = load::entry(1).get().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend);
-        assert_eq!(
-            cache.clear().await.unwrap_err().kind(),
-            ErrorKind::Backend
-        );
+        assert_eq!(cache.clear().await.unwrap_err().kind(), ErrorKind::Backend);
     }))
     .await;
     let stats = cache.stats();

@@ -12,6 +12,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::KeyWriter;
@@ -112,6 +113,19 @@ impl<T: Serialize + ?Sized, V> Known<V> for Arc<T> {
 impl<T: Serialize + ?Sized, V> Known<V> for Rc<T> {
     fn write(&self, name: &'static str, key: &mut KeyWriter) {
         key.argument(name, &**self);
+    }
+}
+
+impl<V> Known<V> for Bytes {
+    fn write(&self, name: &'static str, key: &mut KeyWriter) {
+        key.argument(name, &self[..]);
+    }
+}
+
+/// serde knows short arrays only.
+impl<T: Serialize, V, const N: usize> Known<V> for [T; N] {
+    fn write(&self, name: &'static str, key: &mut KeyWriter) {
+        key.argument(name, &self[..]);
     }
 }
 
