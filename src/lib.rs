@@ -110,7 +110,7 @@
 //! | --- | --- | --- |
 //! | `memory` | yes | [`InMemoryBackend`] |
 //! | `json` | yes | the `Json` coder, which is the registry's default |
-//! | `axum` | | `#[cache]` on handlers, [`CacheRequest`], [`CacheResponse`] |
+//! | `axum` | | `#[cache]` on handlers, `CacheRequest`, `CacheResponse` |
 //! | `msgpack` | | the `MessagePack` coder |
 //! | `bincode` | | the `Bincode` coder; `bincode` is no longer maintained |
 //! | `testing` | | `testing::ManualClock` |

@@ -1,0 +1,77 @@
+//! A backend that keeps values in the files of a directory.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use fast_cache::{Backend, Error};
+use tokio::fs;
+
+/// One file an entry, named by its key; the file's date is when the entry expires.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new(path: impl AsRef<Path>) -> io::Result<Self> {
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path.as_ref().to_owned()))
+    }
+
+    /// Keys are printable ASCII; a slash is the one character that a file name cannot hold.
+    fn file(&self, key: &str) -> PathBuf {
+        self.0.join(key.replace('/', "%2F"))
+    }
+}
+
+impl Backend for Directory {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        let file = self.file(key);
+        let Some(metadata) = found(fs::metadata(&file).await)? else {
+            return Ok(None);
+        };
+        if metadata.modified().map_err(Error::backend)? <= SystemTime::now() {
+            return Ok(None);
+        }
+        Ok(found(fs::read(file).await)?.map(Bytes::from))
+    }
+
+    async fn set(&self, key: &str, value: Bytes, expire: Option<Duration>) -> Result<(), Error> {
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+        // Written beside and then moved, so that nobody reads a half.
+        let beside = self.file(key).with_extension("new");
+        fs::write(&beside, value).await.map_err(Error::backend)?;
+        let until = SystemTime::now() + expire.unwrap_or(CENTURY).min(CENTURY);
+        let file = std::fs::File::options().write(true).open(&beside);
+        file.and_then(|file| file.set_modified(until))
+            .map_err(Error::backend)?;
+        fs::rename(beside, self.file(key))
+            .await
+            .map_err(Error::backend)
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool, Error> {
+        Ok(found(fs::remove_file(self.file(key)).await)?.is_some())
+    }
+
+    async fn clear(&self, prefix: &str) -> Result<u64, Error> {
+        let prefix = prefix.replace('/', "%2F");
+        let mut removed = 0;
+        let mut files = fs::read_dir(&self.0).await.map_err(Error::backend)?;
+        while let Some(file) = files.next_entry().await.map_err(Error::backend)? {
+            if file.file_name().to_string_lossy().starts_with(&prefix) {
+                removed += u64::from(found(fs::remove_file(file.path()).await)?.is_some());
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Absence is no error.
+fn found<T>(result: io::Result<T>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::backend(error)),
+    }
+}

@@ -1,0 +1,63 @@
+//! `cargo xtask test`.
+
+use anyhow::Result;
+
+use crate::examples;
+use crate::features;
+use crate::steps::Steps;
+
+const LIBRARY: &str =
+    "-p fast-cache -p fast-cache-backends -p fast-cache-core -p fast-cache-macros";
+/// The packages whose tests depend on the facade's features.
+const FEATURED: &str = "-p fast-cache --lib --test it";
+
+pub(crate) fn run() -> Result<()> {
+    let mut steps = Steps::default();
+    check(&mut steps)?;
+    test(&mut steps)?;
+    document(&mut steps)?;
+    examples::check(&mut steps)?;
+    steps.summarize();
+    Ok(())
+}
+
+/// Formatting and lints, with warnings denied. Clippy knows the oldest Rust that is supported from
+/// the manifest, and finds what that one does not have.
+fn check(steps: &mut Steps) -> Result<()> {
+    const DENY: &str = "-- -D warnings -D clippy::incompatible_msrv";
+
+    steps.cargo("fmt --all --check", &[])?;
+    steps.cargo(
+        &format!("clippy --workspace --all-targets --all-features {DENY}"),
+        &[],
+    )?;
+    for features in ["--no-default-features", ""] {
+        steps.cargo(&format!("clippy {LIBRARY} {features} {DENY}"), &[])?;
+    }
+    Ok(())
+}
+
+/// Tests of every feature set that users pick: all, the default ones, none, and each alone.
+fn test(steps: &mut Steps) -> Result<()> {
+    steps.cargo("test --workspace --all-features --all-targets", &[])?;
+    steps.cargo(&format!("test {LIBRARY} --all-targets"), &[])?;
+    steps.cargo("test -p fast-cache-macros --no-default-features", &[])?;
+    steps.cargo(&format!("test {FEATURED} --no-default-features"), &[])?;
+    for feature in features::all()? {
+        steps.cargo(
+            &format!("test {FEATURED} --no-default-features --features {feature}"),
+            &[],
+        )?;
+    }
+    steps.cargo("test --workspace --all-features --doc", &[])?;
+    steps.cargo("test -p fast-cache --doc", &[])
+}
+
+fn document(steps: &mut Steps) -> Result<()> {
+    let deny = [("RUSTDOCFLAGS", "-D warnings")];
+    steps.cargo(
+        "doc --workspace --all-features --no-deps --document-private-items",
+        &deny,
+    )?;
+    steps.cargo(&format!("doc {LIBRARY} --no-deps"), &deny)
+}
