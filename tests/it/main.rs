@@ -4,6 +4,13 @@ mod support;
 
 #[cfg(feature = "memory")]
 mod allocations;
+#[cfg(all(
+    feature = "axum",
+    feature = "json",
+    feature = "memory",
+    feature = "testing"
+))]
+mod ancestor;
 #[cfg(feature = "memory")]
 mod companions;
 mod failures;

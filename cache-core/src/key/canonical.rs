@@ -103,11 +103,11 @@ pub(crate) fn write_set<'a, T: Serialize + 'a>(
         elements.push(element);
     }
     elements.sort_unstable();
-    out.put(&[tag::SEQ]);
+    out.put_byte(tag::SEQ);
     for element in elements {
         out.put(&element);
     }
-    out.put(&[tag::END]);
+    out.put_byte(tag::END);
     Ok(())
 }
 
@@ -127,6 +127,9 @@ pub(crate) trait Sink {
     const SORTS: bool;
 
     fn put(&mut self, bytes: &[u8]);
+
+    /// A single byte: most of what is written are tags and short lengths.
+    fn put_byte(&mut self, byte: u8);
 }
 
 impl Sink for KeyBytes {
@@ -135,6 +138,11 @@ impl Sink for KeyBytes {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn put_byte(&mut self, byte: u8) {
+        self.push(byte);
     }
 }
 
@@ -146,21 +154,27 @@ impl Sink for Counter {
     fn put(&mut self, bytes: &[u8]) {
         self.0 = self.0.saturating_add(bytes.len());
     }
+
+    fn put_byte(&mut self, _: u8) {
+        self.0 = self.0.saturating_add(1);
+    }
 }
 
+#[inline]
 fn write_text<S: Sink>(sink: &mut S, tag: u8, text: &[u8]) {
-    sink.put(&[tag]);
+    sink.put_byte(tag);
     write_length(sink, text.len());
     sink.put(text);
 }
 
 /// A length in as many bytes as it takes, seven bits each, the lowest first.
+#[inline]
 fn write_length<S: Sink>(sink: &mut S, mut length: usize) {
     while length > 0x7f {
-        sink.put(&[(length & 0x7f) as u8 | 0x80]);
+        sink.put_byte((length & 0x7f) as u8 | 0x80);
         length >>= 7;
     }
-    sink.put(&[length as u8]);
+    sink.put_byte(length as u8);
 }
 
 fn write_name<S: Sink>(sink: &mut S, name: &str) {
@@ -186,9 +200,10 @@ impl<'a, S: Sink> Canonical<'a, S> {
         })
     }
 
+    #[inline]
     fn open(self, tag: u8) -> Result<Compound<'a, S>, CanonicalError> {
         let Self { sink, depth } = self.deeper()?;
-        sink.put(&[tag]);
+        sink.put_byte(tag);
         Ok(Compound {
             sink,
             depth,
@@ -197,7 +212,7 @@ impl<'a, S: Sink> Canonical<'a, S> {
     }
 
     fn variant(self, name: &str) -> Self {
-        self.sink.put(&[tag::VARIANT]);
+        self.sink.put_byte(tag::VARIANT);
         write_name(self.sink, name);
         self
     }
@@ -208,7 +223,7 @@ macro_rules! numbers {
         $(
             #[inline]
             fn $method(self, number: $number) -> Result<(), CanonicalError> {
-                self.sink.put(&[tag::$tag]);
+                self.sink.put_byte(tag::$tag);
                 self.sink.put(&number.to_be_bytes());
                 Ok(())
             }
@@ -248,12 +263,13 @@ impl<'a, S: Sink> Serializer for Canonical<'a, S> {
     }
 
     fn serialize_bool(self, value: bool) -> Result<(), CanonicalError> {
-        self.sink.put(&[if value { tag::TRUE } else { tag::FALSE }]);
+        self.sink
+            .put_byte(if value { tag::TRUE } else { tag::FALSE });
         Ok(())
     }
 
     fn serialize_char(self, value: char) -> Result<(), CanonicalError> {
-        self.sink.put(&[tag::CHAR]);
+        self.sink.put_byte(tag::CHAR);
         self.sink.put(&u32::from(value).to_be_bytes());
         Ok(())
     }
@@ -270,17 +286,17 @@ impl<'a, S: Sink> Serializer for Canonical<'a, S> {
     }
 
     fn serialize_none(self) -> Result<(), CanonicalError> {
-        self.sink.put(&[tag::NONE]);
+        self.sink.put_byte(tag::NONE);
         Ok(())
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CanonicalError> {
-        self.sink.put(&[tag::SOME]);
+        self.sink.put_byte(tag::SOME);
         value.serialize(self.deeper()?)
     }
 
     fn serialize_unit(self) -> Result<(), CanonicalError> {
-        self.sink.put(&[tag::UNIT]);
+        self.sink.put_byte(tag::UNIT);
         Ok(())
     }
 
@@ -396,6 +412,7 @@ impl<S: Sink> Compound<'_, S> {
         }
     }
 
+    #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CanonicalError> {
         value.serialize(self.inner())
     }
@@ -406,9 +423,19 @@ impl<S: Sink> Compound<'_, S> {
         name: &'static str,
         value: &T,
     ) -> Result<(), CanonicalError> {
-        self.sink.put(&[tag::STR]);
+        self.sink.put_byte(tag::STR);
         write_name(self.sink, name);
         self.element(value)
+    }
+
+    /// Kept out of line, so that what holds no map entries closes with one byte.
+    #[inline(never)]
+    fn write_sorted(&mut self) {
+        self.entries.sort_unstable();
+        for (key, value) in &self.entries {
+            self.sink.put(key);
+            self.sink.put(value);
+        }
     }
 
     fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<KeyBytes, CanonicalError> {
@@ -421,13 +448,12 @@ impl<S: Sink> Compound<'_, S> {
         Ok(bytes)
     }
 
+    #[inline]
     fn close(mut self) -> Result<(), CanonicalError> {
-        self.entries.sort_unstable();
-        for (key, value) in &self.entries {
-            self.sink.put(key);
-            self.sink.put(value);
+        if !self.entries.is_empty() {
+            self.write_sorted();
         }
-        self.sink.put(&[tag::END]);
+        self.sink.put_byte(tag::END);
         Ok(())
     }
 }

@@ -13,8 +13,10 @@ use md5::{Digest, Md5};
 const LONGEST_KEY: usize = 250;
 /// The longest prefix and the longest namespace, in bytes.
 const LONGEST_PART: usize = 80;
-/// `~` and an MD5 in hex.
-const MARK: usize = 33;
+/// An MD5 in hex.
+const DIGEST: usize = 32;
+/// `~` and a digest.
+const MARK: usize = 1 + DIGEST;
 
 /// `{prefix}:{namespace}:`, which the keys of a namespace start with, and no others.
 pub(crate) fn key_prefix(prefix: &str, namespace: &str) -> String {
@@ -36,8 +38,14 @@ pub(crate) fn cache_prefix(prefix: &str) -> String {
 }
 
 /// A whole key, from what [`key_prefix`] gave and a text.
+///
+/// A text that looks like a [`digest`] has its first character escaped: the key of a function that
+/// is keyed by digest stands in the same place, and a caller's text must not name its entry.
 pub(crate) fn printed(key_prefix: &str, text: &str) -> String {
-    let escaped = escape(text, |_| true);
+    let mut escaped = escape(text, |_| true);
+    if looks_like_digest(text) {
+        escaped.replace_range(..1, &format!("%{:02X}", text.as_bytes()[0]));
+    }
     let text = shorten(&escaped, text, LONGEST_KEY - key_prefix.len());
     format!("{key_prefix}{text}")
 }
@@ -99,6 +107,11 @@ fn escape(text: &str, allowed: impl Fn(u8) -> bool) -> String {
     out
 }
 
+fn looks_like_digest(text: &str) -> bool {
+    let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == DIGEST && text.bytes().all(is_digit)
+}
+
 fn write_escaped(
     out: &mut impl fmt::Write,
     text: &str,
@@ -114,12 +127,17 @@ fn write_escaped(
     Ok(())
 }
 
-/// Cuts an escaped part to `longest` bytes, the digest of the original included.
+/// Cuts an escaped part to at most `longest` bytes, the digest of the original included, and leaves
+/// no half of an escape at the cut.
 fn shorten(escaped: &str, original: &str, longest: usize) -> String {
     if escaped.len() <= longest {
         return escaped.to_owned();
     }
     let head = &escaped[..longest - MARK];
+    let head = match head.rfind('%') {
+        Some(escape) if head.len() - escape < 3 => &head[..escape],
+        _ => head,
+    };
     format!("{head}~{}", hex(&Md5::digest(original)))
 }
 
@@ -165,6 +183,29 @@ mod tests {
         assert_ne!(
             key,
             printed("shop:users:", key.strip_prefix("shop:users:").unwrap())
+        );
+    }
+
+    #[test]
+    fn a_cut_leaves_no_half_of_an_escape() {
+        for indent in 0..3 {
+            let text = " ".repeat(200);
+            let key = printed("shop:users:", &format!("{}{text}", "x".repeat(indent)));
+            let (head, _) = key.split_once('~').unwrap();
+            assert!(head.ends_with("%20"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_text_cannot_imitate_a_digest() {
+        let digest = digest([&b"another function's arguments"[..]]);
+        let key = printed("shop:users:", &digest);
+        assert_ne!(key, format!("shop:users:{digest}"));
+        let escaped = format!("%{:02X}{}", digest.as_bytes()[0], &digest[1..]);
+        assert_ne!(key, printed("shop:users:", &escaped));
+        assert_eq!(
+            printed("shop:users:", "0123456789ABCDEF0123456789ABCDEF"),
+            "shop:users:0123456789ABCDEF0123456789ABCDEF"
         );
     }
 

@@ -44,6 +44,20 @@ impl<'a> Reader<'a> {
             return None;
         }
         match self.byte()? {
+            tag::SOME => self.some(out, depth + 1),
+            tag::VARIANT => self.variant(out, depth + 1),
+            tag::SEQ => self.sequence(out, depth + 1),
+            tag::MAP => self.map(out, depth + 1),
+            tag::STRUCT => self.record(out, depth + 1),
+            scalar => self.scalar(scalar, out),
+        }
+    }
+
+    /// Out of line, so that a nested value's frame is small: the temporaries of all this formatting
+    /// would stand on the stack once for every level.
+    #[inline(never)]
+    fn scalar(&mut self, tag: u8, out: &mut String) -> Option<()> {
+        match tag {
             tag::FALSE => out.push_str("false"),
             tag::TRUE => out.push_str("true"),
             tag::U8 => out.push_str(&u8::from_be_bytes(self.array()?).to_string()),
@@ -62,22 +76,39 @@ impl<'a> Reader<'a> {
                 let number = u32::from_be_bytes(self.array()?);
                 out.push_str(&format!("{:?}", char::from_u32(number)?));
             }
-            tag::STR => out.push_str(&format!("{:?}", self.text()?)),
-            tag::BYTES => {
-                let length = self.length()?;
-                let bytes = self.take(length)?;
-                out.push_str("0x");
-                for byte in bytes {
-                    out.push_str(&format!("{byte:02x}"));
-                }
-            }
+            tag::STR => self.quoted(out)?,
+            tag::BYTES => self.hex(out)?,
             tag::NONE | tag::UNIT => out.push_str("null"),
-            tag::SOME => self.value(out, depth + 1)?,
-            tag::VARIANT => self.variant(out, depth + 1)?,
-            tag::SEQ => self.sequence(out, depth + 1)?,
-            tag::MAP => self.map(out, depth + 1)?,
-            tag::STRUCT => self.record(out, depth + 1)?,
             _ => return None,
+        }
+        Some(())
+    }
+
+    /// `Some(null)` where the value inside reads as `null`, which would look like `None`; the value
+    /// alone everywhere else.
+    fn some(&mut self, out: &mut String, depth: u32) -> Option<()> {
+        let reads_as_null = matches!(self.rest.first()?, &tag::NONE | &tag::UNIT | &tag::SOME);
+        if !reads_as_null {
+            return self.value(out, depth);
+        }
+        out.push_str("Some(");
+        self.value(out, depth)?;
+        out.push(')');
+        Some(())
+    }
+
+    #[inline(never)]
+    fn quoted(&mut self, out: &mut String) -> Option<()> {
+        out.push_str(&format!("{:?}", self.text()?));
+        Some(())
+    }
+
+    #[inline(never)]
+    fn hex(&mut self, out: &mut String) -> Option<()> {
+        let length = self.length()?;
+        out.push_str("0x");
+        for byte in self.take(length)? {
+            out.push_str(&format!("{byte:02x}"));
         }
         Some(())
     }
@@ -111,7 +142,8 @@ impl<'a> Reader<'a> {
             if reader.byte()? != tag::STR {
                 return None;
             }
-            out.push_str(&format!("{:?}: ", reader.text()?));
+            reader.quoted(out)?;
+            out.push_str(": ");
             reader.value(out, depth)
         })
     }
@@ -209,6 +241,31 @@ mod tests {
             rendered(&Sort::By { field: "id" }),
             "By({\"field\": \"id\"})"
         );
+    }
+
+    #[test]
+    fn an_option_in_an_option_differs_from_none() {
+        assert_eq!(rendered(&None::<Option<u8>>), "null");
+        assert_eq!(rendered(&Some(None::<u8>)), "Some(null)");
+        assert_eq!(rendered(&Some(())), "Some(null)");
+        assert_eq!(rendered(&Some(Some(None::<u8>))), "Some(Some(null))");
+        assert_eq!(rendered(&Some(1_u8)), "1");
+    }
+
+    #[test]
+    fn deep_bytes_need_little_stack() {
+        let rendered_all = || {
+            for unit in [
+                &[tag::SEQ][..],
+                &[tag::MAP],
+                &[tag::SOME],
+                &[tag::VARIANT, 0],
+            ] {
+                assert_eq!(render(&unit.repeat(1000)).to_string(), "?");
+            }
+        };
+        let thread = std::thread::Builder::new().stack_size(512 << 10);
+        thread.spawn(rendered_all).unwrap().join().unwrap();
     }
 
     proptest! {
