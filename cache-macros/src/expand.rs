@@ -527,7 +527,7 @@ fn companion_struct(model: &Model) -> TokenStream {
     let visibility = &model.function.vis;
     let name = &model.sig().ident;
     let doc = format!(
-        "Companion of the cached function `{name}`: [`entry`](Self::entry) is what one call has in \
+        " Companion of the cached function `{name}`: [`entry`](Self::entry) is what one call has in \
          the cache, and [`uncached`](Self::uncached) is the function as it was written."
     );
     let functions = companion_functions(model);
@@ -553,7 +553,7 @@ fn companion_functions(model: &Model) -> TokenStream {
     let mut sig = model.sig().clone();
     sig.ident = companion_name(model, "uncached");
     let entry = entry(model);
-    let doc = format!("`{}` as it was written, without the cache.", model.name());
+    let doc = format!(" `{}` as it was written, without the cache.", model.name());
     quote! {
         #(#everywhere)*
         #[doc(hidden)]
@@ -613,7 +613,7 @@ fn entry(model: &Model) -> TokenStream {
         }
     };
     let doc = format!(
-        "What the call of `{}` with these arguments has in the current cache.",
+        " What the call of `{}` with these arguments has in the current cache.",
         model.name()
     );
     quote! {
