@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fast_cache_core::local::{LocalEntry, LocalKey, LocalOptions, LocalStore};
+use fast_cache_core::local::{LocalEntry, LocalKey, LocalOptions, LocalStore, UNPRINTED};
 use fast_cache_core::{Backend, Error};
 
 /// Values in this process: typed, bounded, and never encoded.
@@ -108,7 +108,7 @@ impl Backend for InMemoryBackend {
             size: key.len() + value.len(),
             value,
         };
-        self.store.insert(text(key), 0, Arc::new(entry));
+        drop(self.store.insert(text(key), UNPRINTED, Arc::new(entry)));
         Ok(())
     }
 

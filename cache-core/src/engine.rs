@@ -317,11 +317,13 @@ impl Engine {
             size: OVERHEAD + key.local().bytes.len() + value.size(),
             value: value.clone(),
         });
-        let Some(_permit) = self.invalidations.permit(ticket, printed) else {
+        let Some(permit) = self.invalidations.permit(ticket, printed) else {
             self.counters.invalidated();
             return;
         };
-        local.insert(key.local(), hash_printed(printed), entry);
+        let displaced = local.insert(key.local(), hash_printed(printed), entry);
+        drop(permit);
+        drop(displaced);
         self.counters.stored();
     }
 

@@ -149,33 +149,40 @@ impl LocalStore {
     /// [`remove_printed`](Self::remove_printed), or [`UNPRINTED`].
     ///
     /// An entry that has expired already or is larger than the store allows is not kept, nor is
-    /// the one before it.
-    pub fn insert(&self, key: LocalKey<'_>, printed: u64, entry: AnyEntry) {
+    /// the one before it. What had to go for the entry is returned, for the caller to drop when it
+    /// holds no lock: values run code of their own then.
+    pub fn insert(&self, key: LocalKey<'_>, printed: u64, entry: AnyEntry) -> Displaced {
         let expires_at = entry.expires_at;
         let is_mortal = expires_at != u64::MAX;
         if entry.size as u64 > self.inner.max_bytes || is_mortal && expires_at <= self.now() {
-            self.remove(key);
-            return;
+            let removed = self.take(key);
+            return Displaced {
+                by: None,
+                entries: removed.into_iter().chain([entry]).collect(),
+            };
         }
         let key = Arc::new(StoredKey {
             space: key.space,
             bytes: SmallVec::from_slice(key.bytes),
             printed,
         });
-        // What is displaced is dropped here, after the lock of `place` has been given back.
-        drop(self.inner.place(key, entry));
+        let displaced = self.inner.place(key, entry);
         if is_mortal && self.alarm.set(expires_at) {
             self.start_sweeper();
         }
+        displaced
     }
 
     /// Removes the entry under `key`, and tells whether there was a live one.
     pub fn remove(&self, key: LocalKey<'_>) -> bool {
-        let Some((key, entry)) = self.inner.table.remove(&key) else {
-            return false;
-        };
+        self.take(key)
+            .is_some_and(|entry| entry.expires_at == u64::MAX || self.now() < entry.expires_at)
+    }
+
+    fn take(&self, key: LocalKey<'_>) -> Option<AnyEntry> {
+        let (key, entry) = self.inner.table.remove(&key)?;
         self.inner.index.remove(&key, &entry);
-        entry.expires_at == u64::MAX || self.now() < entry.expires_at
+        Some(entry)
     }
 
     /// Removes the entry whose printed key has this hash, if `matches` confirms it, and tells
@@ -475,9 +482,9 @@ impl Index {
 #[derive(Clone)]
 struct Displace(Arc<Index>);
 
-/// What one insertion pushed out; its values are dropped with it, when no lock is held.
+/// What one insertion pushed out of a [`LocalStore`]. Its values are dropped with it.
 #[derive(Default)]
-struct Displaced {
+pub struct Displaced {
     by: Option<Arc<StoredKey>>,
     entries: SmallVec<[AnyEntry; 2]>,
 }
@@ -762,7 +769,7 @@ mod tests {
             assert!(store.remove(key(b"dropped")));
         };
         store.insert(key(b"a"), 1, returning(u64::MAX));
-        survives(&|| store.insert(key(b"a"), 1, entry(1, u64::MAX, 1)));
+        survives(&|| drop(store.insert(key(b"a"), 1, entry(1, u64::MAX, 1))));
         store.insert(key(b"a"), 1, returning(u64::MAX));
         survives(&|| assert!(store.remove_printed(1, |_| true)));
         store.insert(key(b"a"), 1, returning(u64::MAX));
@@ -959,7 +966,11 @@ mod tests {
                         match step % 7 {
                             0 => _ = store.remove(key(&bytes)),
                             1 => drop(store.get(key(&bytes), 0)),
-                            _ => store.insert(key(&bytes), number + 1, entry(number, u64::MAX, 10)),
+                            _ => drop(store.insert(
+                                key(&bytes),
+                                number + 1,
+                                entry(number, u64::MAX, 10),
+                            )),
                         }
                     }
                 });

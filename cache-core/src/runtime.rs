@@ -179,7 +179,7 @@ impl Built {
         };
         let mut text = self.builder.build(&context).await;
         text.push_str(&self.suffix);
-        Key::from_text(cache.engine().prefix_number(), site.namespace_name(), &text)
+        Key::from_text(cache.engine().prefix_number(), site, &text)
     }
 }
 

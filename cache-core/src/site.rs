@@ -16,6 +16,8 @@ pub struct Site {
     version: u64,
     vary: &'static [&'static str],
     id: AtomicU32,
+    /// The number of the namespace's texts, or 0 before it is asked for.
+    texts: AtomicU32,
     warned: AtomicBool,
 }
 
@@ -43,6 +45,7 @@ impl Site {
             version: 0,
             vary: &[],
             id: AtomicU32::new(UNREGISTERED),
+            texts: AtomicU32::new(UNREGISTERED),
             warned: AtomicBool::new(false),
         }
     }
@@ -104,6 +107,18 @@ impl Site {
         }
     }
 
+    /// The number of the space that holds the namespace's text keys.
+    pub(crate) fn texts(&self) -> u32 {
+        match self.texts.load(Ordering::Acquire) {
+            UNREGISTERED => {
+                let id = texts(self.namespace);
+                self.texts.store(id, Ordering::Release);
+                id
+            }
+            id => id,
+        }
+    }
+
     #[cold]
     fn register(&'static self) -> Option<u32> {
         let id = spaces().write(|spaces| spaces.register(self));
@@ -154,11 +169,7 @@ impl Owner {
     }
 }
 
-/// The number of the space that holds a namespace's text keys.
-pub(crate) fn texts(namespace: &'static str) -> u32 {
-    if let Some(id) = spaces().read(|spaces| spaces.texts.get(namespace).copied()) {
-        return id;
-    }
+fn texts(namespace: &'static str) -> u32 {
     spaces().write(|spaces| {
         if let Some(id) = spaces.texts.get(namespace) {
             return *id;

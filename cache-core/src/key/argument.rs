@@ -104,6 +104,12 @@ pub trait Known<V> {
     fn write(&self, name: &'static str, key: &mut KeyWriter);
 }
 
+impl<T: Known<V> + ?Sized, V> Known<V> for &T {
+    fn write(&self, name: &'static str, key: &mut KeyWriter) {
+        T::write(self, name, key);
+    }
+}
+
 impl<T: Serialize + ?Sized, V> Known<V> for Arc<T> {
     fn write(&self, name: &'static str, key: &mut KeyWriter) {
         key.argument(name, &**self);

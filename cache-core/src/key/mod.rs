@@ -168,7 +168,7 @@ impl KeyWriter {
     /// The local key, without copying; `None` if the function cannot be told apart from another.
     pub(crate) fn local(&self, prefix: u32, site: &'static Site) -> Option<LocalKey<'_>> {
         let owner = if self.is_text {
-            site::texts(site.namespace_name())
+            site.texts()
         } else {
             site.id()?
         };
@@ -197,9 +197,9 @@ pub(crate) struct Key {
 
 impl Key {
     /// The key whose text a builder chose.
-    pub(crate) fn from_text(prefix: u32, namespace: &'static str, text: &str) -> Self {
+    pub(crate) fn from_text(prefix: u32, site: &Site, text: &str) -> Self {
         Self {
-            space: space(prefix, site::texts(namespace)),
+            space: space(prefix, site.texts()),
             bytes: KeyBytes::from_slice(text.as_bytes()),
         }
     }
