@@ -101,13 +101,8 @@ impl Backend for InMemoryBackend {
     }
 
     async fn set(&self, key: &str, value: Bytes, expire: Option<Duration>) -> Result<(), Error> {
-        let now = self.store.now();
-        let entry = LocalEntry {
-            stored_at: now,
-            expires_at: expire.map_or(u64::MAX, |expire| now.saturating_add(milliseconds(expire))),
-            size: key.len() + value.len(),
-            value,
-        };
+        let size = key.len() + value.len();
+        let entry = LocalEntry::new(self.store.now(), expire, size, value);
         drop(self.store.insert(text(key), UNPRINTED, Arc::new(entry)));
         Ok(())
     }
@@ -142,8 +137,4 @@ fn text(key: &str) -> LocalKey<'_> {
         space: TEXTS,
         bytes: key.as_bytes(),
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
 }

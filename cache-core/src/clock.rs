@@ -92,8 +92,13 @@ pub(crate) trait Wake: Send + Sync {
 /// The moment from which [`Clock::now`] counts.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// A duration in whole milliseconds. One that is too long to count lasts as long as can be counted,
+/// which is still not the `u64::MAX` that stands for no end.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_mul(1000);
+    seconds
+        .saturating_add(u64::from(duration.subsec_millis()))
+        .min(u64::MAX - 1)
 }
 
 /// A clock that stands still until it is moved. Clones show the same time.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::access::Access;
 use crate::backend::DynBackend;
-use crate::clock::Clock;
+use crate::clock::{Clock, milliseconds};
 use crate::coder::RegisteredCoder;
 use crate::config::Config;
 use crate::entry::{Envelope, fingerprint};
@@ -308,15 +308,9 @@ impl Engine {
         value: &T,
         lifetime: Option<Duration>,
     ) {
-        let stored_at = self.clock.now();
-        let entry = Arc::new(LocalEntry {
-            stored_at,
-            expires_at: lifetime.map_or(u64::MAX, |lifetime| {
-                stored_at.saturating_add(milliseconds(lifetime))
-            }),
-            size: OVERHEAD + key.local().bytes.len() + value.size(),
-            value: value.clone(),
-        });
+        let size = OVERHEAD + key.local().bytes.len() + value.size();
+        let entry = LocalEntry::new(self.clock.now(), lifetime, size, value.clone());
+        let entry = Arc::new(entry);
         let Some(permit) = self.invalidations.permit(ticket, printed) else {
             self.counters.invalidated();
             return;
@@ -371,9 +365,4 @@ impl Engine {
         let value = T::decode(&codec, payload)?;
         Ok(Some(Found { value, times }))
     }
-}
-
-/// A lifetime in whole milliseconds; one that is too long to count lasts as long as can be counted.
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
 }

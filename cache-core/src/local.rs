@@ -11,6 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use equivalent::Equivalent;
 use foldhash::quality::RandomState;
@@ -19,7 +20,7 @@ use quick_cache::sync::Cache as Table;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use smallvec::SmallVec;
 
-use crate::clock::{Clock, Wake};
+use crate::clock::{Clock, Wake, milliseconds};
 
 /// A key as a caller holds it.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +52,22 @@ pub struct LocalEntry<T: ?Sized> {
     pub size: usize,
     /// The value.
     pub value: T,
+}
+
+impl<T> LocalEntry<T> {
+    /// An entry that is stored at `now`, in milliseconds of the store's clock, for `lifetime`, or
+    /// for good.
+    pub fn new(now: u64, lifetime: Option<Duration>, size: usize, value: T) -> Self {
+        let expires_at = lifetime.map_or(u64::MAX, |lifetime| {
+            now.saturating_add(milliseconds(lifetime)).min(u64::MAX - 1)
+        });
+        Self {
+            stored_at: now,
+            expires_at,
+            size,
+            value,
+        }
+    }
 }
 
 /// An entry whose value is of some type.
@@ -596,8 +613,6 @@ impl Equivalent<Arc<StoredKey>> for LocalKey<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock::ManualClock;
 
