@@ -1,7 +1,9 @@
 //! `Cache-Control`, of requests and of responses (RFC 9111 section 5.2).
 
-use ::http::HeaderMap;
 use ::http::header::{CACHE_CONTROL, PRAGMA};
+use ::http::{HeaderMap, HeaderName};
+
+use super::list::{self, comma_after};
 
 /// What a request asks of a cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,11 +55,14 @@ pub(crate) struct ResponseDirectives {
     pub(crate) private: bool,
     /// With field names too, as for `private` (section 5.2.2.4).
     pub(crate) no_cache: bool,
+    /// In seconds.
     max_age: Option<u64>,
+    /// In seconds.
     s_maxage: Option<u64>,
 }
 
 impl ResponseDirectives {
+    /// Reads the directives of a response.
     pub(crate) fn parse(headers: &HeaderMap) -> Self {
         let mut parsed = Self::default();
         for member in members(headers, CACHE_CONTROL) {
@@ -136,46 +141,42 @@ impl<'a> Member<'a> {
     }
 }
 
-/// The members of all lines of a list header. Members that are not well-formed are no directive
-/// that anybody asks for.
-fn members(headers: &HeaderMap, name: ::http::HeaderName) -> impl Iterator<Item = Member<'_>> {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| split_list(line.as_bytes()))
-        .map(Member::of)
+/// The directives of all lines of a header. Members that are not well-formed are no directive that
+/// anybody asks for.
+fn members(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = Member<'_>> {
+    list::members(headers, name, directive_end).map(Member::of)
 }
 
-/// Splits a list at its commas, save those in quoted strings (RFC 9110 section 5.6.1). Empty
-/// members are left out.
-pub(super) fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = line;
-    std::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let end = member_end(rest);
-            let member = rest[..end].trim_ascii();
-            rest = rest.get(end + 1..).unwrap_or_default();
-            if !member.is_empty() {
-                return Some(member);
-            }
-        }
-        None
-    })
+/// The end of a directive: the first comma that is not in its quoted value.
+///
+/// Only a quotation mark that opens the value and is closed again hides commas. A stray one must
+/// not: it would hide the `private` that comes after it, and share what is for one client.
+fn directive_end(list: &[u8]) -> usize {
+    let Some(at) = list.iter().position(|byte| matches!(byte, b',' | b'=')) else {
+        return list.len();
+    };
+    if list[at] == b',' {
+        return at;
+    }
+    let value = list[at + 1..].trim_ascii_start();
+    let value_start = list.len() - value.len();
+    comma_after(list, value_start + quoted_length(value).unwrap_or(0))
 }
 
-fn member_end(list: &[u8]) -> usize {
-    let mut quoted = false;
+/// The length of the quoted string at the start, with both marks (RFC 9110 section 5.6.4); `None`
+/// if there is none, or if it is never closed.
+fn quoted_length(text: &[u8]) -> Option<usize> {
+    let inner = text.strip_prefix(b"\"")?;
     let mut escaped = false;
-    for (at, byte) in list.iter().enumerate() {
+    for (at, byte) in inner.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b',' if !quoted => return at,
+            b'\\' => escaped = true,
+            b'"' => return Some(at + 2),
             _ => {}
         }
     }
-    list.len()
+    None
 }
 
 #[cfg(test)]
@@ -227,6 +228,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stray_quotation_mark_hides_nothing() {
+        for line in [
+            "max-age=5, x=\"oops, private",
+            "x\"y, private, z\"",
+            "\"x, private\"=1, private",
+            "x=a\"b, private, c\"",
+            "x=\"ends in an escape\\\", private",
+        ] {
+            assert!(response(&[line]).private, "{line}");
+        }
+        assert!(response(&["x=\"oops", "private"]).private);
+        assert!(!response(&["x = \"a, private\""]).private);
+    }
+
+    #[test]
     fn seconds_that_make_no_sense_are_the_strictest() {
         assert_eq!(request(&["max-age=abc"]).max_age, Some(0));
         assert_eq!(request(&["max-age=-1"]).max_age, Some(0));
@@ -258,6 +274,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_comes_first_a_directive_on_its_own_line_counts(line: String) {
+            if let Ok(line) = HeaderValue::from_str(&line) {
+                let mut headers = HeaderMap::new();
+                headers.append(CACHE_CONTROL, line);
+                headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
+                prop_assert!(ResponseDirectives::parse(&headers).private);
+            }
+        }
+
         #[test]
         fn arbitrary_lines_never_panic(lines: Vec<Vec<u8>>) {
             let mut headers = HeaderMap::new();

@@ -1,6 +1,7 @@
 //! The rules of HTTP caching (RFC 9110 and RFC 9111), without any I/O.
 
 mod directives;
+mod list;
 mod storable;
 mod validators;
 

@@ -1,9 +1,10 @@
 //! What may be stored, and what of the request belongs into the key.
 
 use ::http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, SET_COOKIE, VARY};
-use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use ::http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::directives::{ResponseDirectives, split_list};
+use super::directives::ResponseDirectives;
+use super::list::{self, comma};
 
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +14,19 @@ pub(crate) enum Refusal {
     /// It sets a cookie, which is for one client.
     SetCookie,
     /// It is a part of something (RFC 9111 section 3.4).
-    Partial,
-    /// Its own `Cache-Control` forbids it, or says that it is not fresh for any time.
-    CacheControl,
-    /// It varies with something that is not in the key.
-    Vary,
+    ContentRange,
+    /// It says `no-store`.
+    NoStore,
+    /// It says `private`: it is for one client.
+    Private,
+    /// It says `no-cache`: it would have to be validated for each reply.
+    NoCache,
+    /// It says that it is not fresh for any time.
+    NoLifetime,
+    /// It varies with what no key can hold: `Vary: *`.
+    VaryAll,
+    /// It varies with a request header that is not in the key.
+    VaryUnkeyed,
 }
 
 /// Whether a handler's response may be stored; `vary` names the request headers, in lowercase, that
@@ -34,15 +43,32 @@ pub(crate) fn may_store(
         return Err(Refusal::SetCookie);
     }
     if headers.contains_key(CONTENT_RANGE) {
-        return Err(Refusal::Partial);
+        return Err(Refusal::ContentRange);
     }
-    let directives = ResponseDirectives::parse(headers);
-    let refused = directives.no_store || directives.private || directives.no_cache;
-    if refused || directives.lifetime() == Some(0) {
-        return Err(Refusal::CacheControl);
+    may_store_directives(&ResponseDirectives::parse(headers))?;
+    for name in vary_names(headers) {
+        if name == b"*" {
+            return Err(Refusal::VaryAll);
+        }
+        if !is_named(name, vary) {
+            return Err(Refusal::VaryUnkeyed);
+        }
     }
-    if !vary_names(headers).all(|name| is_named(name, vary)) {
-        return Err(Refusal::Vary);
+    Ok(())
+}
+
+fn may_store_directives(directives: &ResponseDirectives) -> Result<(), Refusal> {
+    if directives.no_store {
+        return Err(Refusal::NoStore);
+    }
+    if directives.private {
+        return Err(Refusal::Private);
+    }
+    if directives.no_cache {
+        return Err(Refusal::NoCache);
+    }
+    if directives.lifetime() == Some(0) {
+        return Err(Refusal::NoLifetime);
     }
     Ok(())
 }
@@ -67,20 +93,20 @@ pub(crate) fn add_vary(headers: &mut HeaderMap, names: &[&str]) {
     }
 }
 
-/// The lines of one request header, trimmed; none if it is absent.
+/// The lines of one request header, trimmed; none if it is absent. `name` may be in any case.
+///
+/// The map is asked by the text itself, since a `HeaderName` of an unregistered name is allocated,
+/// and this runs on every hit.
 pub(crate) fn key_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    let name = HeaderName::from_bytes(name.as_bytes()).ok();
-    name.into_iter()
-        .flat_map(|name| headers.get_all(name))
+    headers
+        .get_all(name)
+        .iter()
         .map(|line| line.as_bytes().trim_ascii())
 }
 
 /// The members of `Vary`, over all of its lines.
 fn vary_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers
-        .get_all(VARY)
-        .iter()
-        .flat_map(|line| split_list(line.as_bytes()))
+    list::members(headers, VARY, comma)
 }
 
 fn is_named(name: &[u8], names: &[&str]) -> bool {
@@ -125,19 +151,18 @@ mod tests {
         );
         assert_eq!(
             store(&[("content-range", "bytes 0-1/2")], &[]),
-            Err(Refusal::Partial)
+            Err(Refusal::ContentRange)
         );
-        for value in [
-            "private",
-            "max-age=5, No-Store",
-            "no-cache",
-            "max-age=0",
-            "private=\"x\"",
+        for (value, refusal) in [
+            ("private", Refusal::Private),
+            ("private=\"x\"", Refusal::Private),
+            ("max-age=5, x=\"oops, private", Refusal::Private),
+            ("max-age=5, No-Store", Refusal::NoStore),
+            ("no-cache", Refusal::NoCache),
+            ("max-age=0", Refusal::NoLifetime),
+            ("max-age=5, s-maxage=0", Refusal::NoLifetime),
         ] {
-            assert_eq!(
-                store(&[("cache-control", value)], &[]),
-                Err(Refusal::CacheControl)
-            );
+            assert_eq!(store(&[("cache-control", value)], &[]), Err(refusal));
         }
         assert_eq!(
             store(&[("cache-control", "public, max-age=5")], &[]),
@@ -148,14 +173,17 @@ mod tests {
     #[test]
     fn what_varies_with_something_unkeyed_is_not_stored() {
         let lines = [("vary", "Accept-Language"), ("vary", "accept-encoding")];
-        assert_eq!(store(&lines, &["accept-language"]), Err(Refusal::Vary));
+        assert_eq!(
+            store(&lines, &["accept-language"]),
+            Err(Refusal::VaryUnkeyed)
+        );
         assert_eq!(
             store(&lines, &["accept-language", "accept-encoding"]),
             Ok(())
         );
         assert_eq!(
             store(&[("vary", "*")], &["accept-language"]),
-            Err(Refusal::Vary)
+            Err(Refusal::VaryAll)
         );
     }
 
@@ -185,5 +213,7 @@ mod tests {
         assert_eq!(read("x-a"), [b""]);
         assert_eq!(read("x-b"), [b"1", b"2"]);
         assert!(read("x-c").is_empty());
+        assert_eq!(read("X-A"), [b""]);
+        assert!(read("not a name").is_empty());
     }
 }

@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use ::http::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRAILER, TRANSFER_ENCODING,
 };
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 use md5::{Digest, Md5};
 
-use super::directives::split_list;
+use super::list::{self, comma_after};
 
 /// The strong entity tag of a body: a digest of its bytes, the same on every machine.
 pub(crate) fn entity_tag(body: &[u8]) -> HeaderValue {
@@ -41,7 +41,8 @@ pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
     date(response, LAST_MODIFIED).is_some_and(|modified| modified <= since)
 }
 
-/// Takes out of a 304 what describes a body that it does not have (section 15.4.5).
+/// Takes out of a 304 what describes a body that it does not have, or how that is sent
+/// (section 15.4.5).
 pub(crate) fn strip_for_not_modified(headers: &mut HeaderMap) {
     for name in [
         CONTENT_ENCODING,
@@ -49,6 +50,8 @@ pub(crate) fn strip_for_not_modified(headers: &mut HeaderMap) {
         CONTENT_LENGTH,
         CONTENT_RANGE,
         CONTENT_TYPE,
+        TRAILER,
+        TRANSFER_ENCODING,
     ] {
         headers.remove(name);
     }
@@ -57,13 +60,22 @@ pub(crate) fn strip_for_not_modified(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether `If-None-Match` names the tag, or any tag at all with `*`.
+/// Whether `If-None-Match` names the tag, or is a lone `*`, which stands for any.
 fn names_tag(request: &HeaderMap, tag: &[u8]) -> bool {
-    request
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .flat_map(|line| split_list(line.as_bytes()))
-        .any(|named| named == b"*" || opaque(named) == tag)
+    let named = || list::members(request, IF_NONE_MATCH, tag_end);
+    named().eq([b"*"]) || named().any(|named| opaque(named) == tag)
+}
+
+/// The end of an entity tag in a list. Within its marks a comma and a backslash are characters
+/// like any other: nothing is escaped (section 8.8.3).
+fn tag_end(list: &[u8]) -> usize {
+    let tag = opaque(list.trim_ascii_start());
+    let start = list.len() - tag.len();
+    let length = tag
+        .strip_prefix(b"\"")
+        .and_then(|inner| inner.iter().position(|byte| *byte == b'"'))
+        .map_or(0, |at| at + 2);
+    comma_after(list, start + length)
 }
 
 /// An entity tag without the mark of a weak one.
@@ -115,6 +127,12 @@ mod tests {
         assert!(matches(&["\"x\"", "\"y\" ,W/\"a\""], "\"a\""));
         assert!(matches(&["*"], "\"a\""));
         assert!(matches(&["\"with, comma\""], "\"with, comma\""));
+        assert!(matches(&[r#""a\", "b""#], "\"b\""));
+        assert!(matches(&[r#""x", "a\""#], r#""a\""#));
+        assert!(matches(&[",, \"x\",", "", "\"a\""], "\"a\""));
+        assert!(!matches(&["\"x, \"a\", y\""], "\"y\""));
+        assert!(!matches(&["\"x\", *"], "\"a\""));
+        assert!(!matches(&["*", "*"], "\"a\""));
         assert!(!matches(&["\"x\""], "\"a\""));
         assert!(!matches(&["a"], "\"a\""));
         assert!(!matches(&["\"a"], "\"a\""));
@@ -153,6 +171,8 @@ mod tests {
             ("vary", "accept"),
             ("content-type", "text/html"),
             ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("trailer", "x-a"),
             ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
         ]);
         strip_for_not_modified(&mut left);
@@ -161,7 +181,29 @@ mod tests {
         assert_eq!(names, ["cache-control", "etag", "vary"]);
     }
 
+    #[test]
+    fn without_a_tag_a_304_keeps_its_date() {
+        let date = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let mut left = headers(&[date, ("content-type", "text/html")]);
+        strip_for_not_modified(&mut left);
+        assert_eq!(left, headers(&[date]));
+    }
+
     proptest! {
+        #[test]
+        fn a_tag_is_found_among_any_others(
+            tag in "[!#-~]{0,9}",
+            others in proptest::collection::vec("(W/)?\"[!#-~]{0,9}\"", 0..4),
+        ) {
+            let tag = HeaderValue::try_from(format!("\"{tag}\"")).unwrap();
+            let mut request = HeaderMap::new();
+            let list = format!("{}, W/{}", others.join(","), tag.to_str().unwrap());
+            request.append(IF_NONE_MATCH, HeaderValue::try_from(list).unwrap());
+            let mut response = HeaderMap::new();
+            response.append(ETAG, tag);
+            prop_assert!(not_modified(&request, &response));
+        }
+
         #[test]
         fn arbitrary_preconditions_never_panic(none_match: Vec<u8>, since: Vec<u8>) {
             let mut request = HeaderMap::new();
