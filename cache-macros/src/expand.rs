@@ -8,8 +8,8 @@ use syn::{Expr, ExprLit, FnArg, GenericParam, Lit, LitStr, Result, Signature, Ty
 
 use crate::args::{Companions, error};
 use crate::model::{
-    Binding, Body, Injection, Key, Kind, Model, Parameter, Role, first_type, last_segment,
-    receiver_reference,
+    Binding, Body, Injection, Key, Kind, Model, Parameter, Role, first_type, is_anonymous,
+    last_segment, receiver_reference,
 };
 use crate::template::{Piece, Template};
 
@@ -26,8 +26,12 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
 
 /// The lifetime that `expire = ..` stands for.
 pub(crate) fn lifetime(expire: &Expr, krate: &TokenStream) -> Result<TokenStream> {
-    let Expr::Lit(ExprLit { lit, .. }) = expire else {
-        return Ok(expire.to_token_stream());
+    let lit = match expire {
+        Expr::Lit(ExprLit { lit, .. }) => lit,
+        Expr::Unary(negated) if matches!(*negated.expr, Expr::Lit(_)) => {
+            return Err(error(negated, NO_LIFETIME));
+        }
+        _ => return Ok(expire.to_token_stream()),
     };
     let milliseconds = match lit {
         Lit::Int(seconds) => seconds.base10_parse::<u64>()?.checked_mul(1000),
@@ -40,13 +44,13 @@ pub(crate) fn lifetime(expire: &Expr, krate: &TokenStream) -> Result<TokenStream
             "a lifetime of zero stores nothing: give a longer one, or remove `#[cache]`",
         )),
         Some(milliseconds) => Ok(quote!(#krate::__private::Duration::from_millis(#milliseconds))),
-        None => Err(error(
-            lit,
-            "this is no lifetime: write seconds, such as `60`, a text, such as `\"500ms\"`, \
-             `\"90s\"`, `\"5m\"`, `\"2h\"` or `\"1d\"`, or an expression of type `Duration`",
-        )),
+        None => Err(error(lit, NO_LIFETIME)),
     }
 }
+
+const NO_LIFETIME: &str = "this is no lifetime: write seconds, such as `60`, a text, such as \
+                           `\"500ms\"`, `\"90s\"`, `\"5m\"`, `\"2h\"` or `\"1d\"`, or an expression \
+                           of type `Duration`";
 
 fn parse_lifetime(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
@@ -75,6 +79,12 @@ fn cached_function(model: &Model) -> TokenStream {
         Kind::Function => function_call(model),
         Kind::Handler(_) => handler_call(model),
     };
+    // A parameter that the user does not use, and says so by its name, is still passed on.
+    let passes_unused = model
+        .parameters
+        .iter()
+        .any(|parameter| parameter.is_plain && parameter.name.to_string().starts_with('_'))
+        .then(|| quote!(#[allow(clippy::used_underscore_binding)]));
     let body = match model.body {
         Body::Async | Body::Sync => call,
         Body::Boxed => quote!(::std::boxed::Box::pin(async move { #call })),
@@ -84,6 +94,7 @@ fn cached_function(model: &Model) -> TokenStream {
         #(#everywhere)*
         #(#computation)*
         #(#outer)*
+        #passes_unused
         #visibility #sig { #body }
     }
 }
@@ -235,12 +246,8 @@ fn computation(model: &Model) -> TokenStream {
     }
 }
 
-/// The generic arguments that inference could miss; none where the function has anonymous ones,
-/// which forbid it.
+/// The generic arguments that inference could miss; those of `impl Trait` are always inferred.
 fn turbofish(model: &Model) -> TokenStream {
-    if model.parameters.iter().any(Parameter::is_anonymous) {
-        return TokenStream::new();
-    }
     let arguments: Vec<&Ident> = model
         .sig()
         .generics
@@ -262,6 +269,7 @@ fn turbofish(model: &Model) -> TokenStream {
 fn inline_computation(model: &Model) -> TokenStream {
     let private = private(model);
     let block = &model.function.block;
+    let statements = &block.stmts;
     let output = &model.output;
     let bindings = model.parameters.iter().map(|parameter| {
         let (pattern, name) = (&parameter.pattern, &parameter.name);
@@ -269,17 +277,16 @@ fn inline_computation(model: &Model) -> TokenStream {
     });
     let bindings = quote!(#(#bindings)*);
     // The type of the block has to be known before its first `?`.
-    let known = match &model.kind {
-        Kind::Function => quote_spanned! {Span::mixed_site()=>
+    let known = (!is_anonymous(output)).then(|| {
+        quote_spanned! {Span::mixed_site()=>
             if let ::core::option::Option::Some(__returned) = ::core::option::Option::None::<#output> {
                 return __returned;
             }
-        },
-        Kind::Handler(_) => TokenStream::new(),
-    };
+        }
+    });
     match model.body {
-        Body::Async => quote!(async move { #known #bindings #block }),
-        Body::Sync => quote!(#private::blocking(move || { #known #bindings #block })),
+        Body::Async => quote!(async move { #known #bindings #(#statements)* }),
+        Body::Sync => quote!(#private::blocking(move || { #known #bindings #(#statements)* })),
         Body::Boxed | Body::Opaque => quote!(async move { #bindings (#block).await }),
     }
 }
@@ -489,11 +496,10 @@ fn destructure(parameter: &Parameter) -> Option<TokenStream> {
     Some(quote!(#[allow(unused_variables)] let #pattern = &#name;))
 }
 
-/// `Self`, type parameters, const parameters and the types of `impl Trait` arguments.
+/// What surrounds the function, type parameters, const parameters and the types of `impl Trait`
+/// arguments.
 fn type_arguments(model: &Model, key: &Ident) -> TokenStream {
-    let own = model
-        .is_associated
-        .then(|| quote!(#key.type_argument::<Self>();));
+    let surroundings = surrounding_types(model, key);
     let generics = model
         .sig()
         .generics
@@ -513,12 +519,22 @@ fn type_arguments(model: &Model, key: &Ident) -> TokenStream {
         });
     let anonymous = model
         .keyed_parameters()
-        .filter(|parameter| parameter.is_anonymous());
+        .filter(|parameter| is_anonymous(&parameter.ty));
     let anonymous = anonymous.map(|parameter| {
         let name = &parameter.name;
         quote!(#key.type_of(&#name);)
     });
-    quote!(#own #(#generics)* #(#anonymous)*)
+    quote!(#surroundings #(#generics)* #(#anonymous)*)
+}
+
+/// The type parameters of the impl block or trait around the function.
+fn surrounding_types(model: &Model, key: &Ident) -> Option<TokenStream> {
+    // The impl of a trait may have parameters that `Self` does not mention, and that the attribute
+    // does not see: `impl<T> Load<T> for Disk`. The type of a closure names them all.
+    if model.companions == Companions::None {
+        return Some(quote!(#key.type_of(&|| ());));
+    }
+    (model.companions == Companions::Methods).then(|| quote!(#key.type_argument::<Self>();))
 }
 
 /// The struct beside a function, of the same name: it lives among types, the function among values.
@@ -554,6 +570,13 @@ fn companion_functions(model: &Model) -> TokenStream {
     sig.ident = companion_name(model, "uncached");
     let entry = entry(model);
     let doc = format!(" `{}` as it was written, without the cache.", model.name());
+    // The user's documentation and `#[must_use]` are on the cached function.
+    let undocumented = quote! {
+        clippy::missing_errors_doc,
+        clippy::missing_panics_doc,
+        clippy::missing_const_for_fn,
+        clippy::must_use_candidate
+    };
     quote! {
         #(#everywhere)*
         #[doc(hidden)]
@@ -563,7 +586,7 @@ fn companion_functions(model: &Model) -> TokenStream {
         #(#everywhere)*
         #(#computation)*
         #[doc = #doc]
-        #[allow(dead_code, unreachable_pub)]
+        #[allow(dead_code, unreachable_pub, #undocumented)]
         #visibility #sig #block
 
         #(#everywhere)*
@@ -624,9 +647,9 @@ fn entry(model: &Model) -> TokenStream {
 }
 
 /// Types of this name are what they say, so that no trait has to decide.
-const VALUES: [&str; 22] = [
+const VALUES: [&str; 23] = [
     "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32",
-    "u64", "u128", "usize", "String", "Vec", "Option", "Box", "HashMap", "BTreeMap",
+    "u64", "u128", "usize", "String", "Vec", "Option", "Box", "Arc", "HashMap", "BTreeMap",
 ];
 
 /// What an entry holds. A `Result` holds its `Ok`; of a type that may be an alias, the traits say

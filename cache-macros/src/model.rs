@@ -1,13 +1,14 @@
 //! What was annotated: a function or a handler, its key, and where its companions go.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Attribute, Expr, FnArg, GenericArgument, ItemFn, Pat, PatIdent, PathArguments, PathSegment,
-    Receiver, ReceiverKind, Result, ReturnType, Signature, TraitItemFn, Type, TypeParamBound,
+    AttrStyle, Attribute, Expr, FnArg, GenericArgument, ItemFn, Pat, PatIdent, PathArguments,
+    PathSegment, Receiver, ReceiverKind, Result, ReturnType, Signature, TraitItemFn, Type,
+    TypeParamBound,
 };
 
 use crate::args::{Companions, Given, Options, error};
@@ -27,8 +28,6 @@ pub(crate) struct Model {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) key: Key,
     pub(crate) companions: Companions,
-    /// Whether the function stands in an impl block or a trait.
-    pub(crate) is_associated: bool,
 }
 
 /// How the body runs.
@@ -178,7 +177,6 @@ pub(crate) fn build(options: Options, function: ItemFn) -> Result<Model> {
         receiver: function.sig.receiver().cloned(),
         parameters,
         key,
-        is_associated: is_associated || companions == Companions::Methods,
         companions,
         options,
         function,
@@ -267,21 +265,21 @@ impl Parameter {
         Cleaned.visit_pat_mut(&mut pattern);
         pattern
     }
+}
 
-    /// Whether the type is `impl Trait`, or holds one.
-    pub(crate) fn is_anonymous(&self) -> bool {
-        struct Finder(bool);
+/// Whether the type is `impl Trait`, or holds one.
+pub(crate) fn is_anonymous(ty: &Type) -> bool {
+    struct Finder(bool);
 
-        impl Visit<'_> for Finder {
-            fn visit_type_impl_trait(&mut self, _: &syn::TypeImplTrait) {
-                self.0 = true;
-            }
+    impl Visit<'_> for Finder {
+        fn visit_type_impl_trait(&mut self, _: &syn::TypeImplTrait) {
+            self.0 = true;
         }
-
-        let mut finder = Finder(false);
-        finder.visit_type(&self.ty);
-        finder.0
     }
+
+    let mut finder = Finder(false);
+    finder.visit_type(ty);
+    finder.0
 }
 
 /// The last segment of a path type.
@@ -319,7 +317,7 @@ fn keyword(item: &syn::Item) -> TokenStream {
     }
 }
 
-fn body_and_output(sig: &Signature) -> (Body, Type) {
+pub(crate) fn body_and_output(sig: &Signature) -> (Body, Type) {
     let output = match &sig.output {
         ReturnType::Default => syn::parse_quote!(()),
         ReturnType::Type(_, ty) => (**ty).clone(),
@@ -373,7 +371,7 @@ fn future_output<'a>(bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option
 const RESPONSES: [&str; 4] = ["Json", "Html", "Response", "Redirect"];
 
 /// Extractors that are known by their name alone.
-const EXTRACTORS: [&str; 19] = [
+const EXTRACTORS: [&str; 20] = [
     "CacheRequest",
     "CacheResponse",
     "CookieJar",
@@ -393,6 +391,7 @@ const EXTRACTORS: [&str; 19] = [
     "Request",
     "SignedCookieJar",
     "Uri",
+    "WebSocketUpgrade",
 ];
 
 /// Extractors that hold what they extract. Types of such a name without it are not axum's.
@@ -557,6 +556,11 @@ fn sort_attributes(attributes: &[Attribute]) -> Attributes {
 
     let mut sorted = Attributes::default();
     for attribute in attributes {
+        // `#![allow(..)]` at the head of the body says the same of the function from above it.
+        let attribute = &Attribute {
+            style: AttrStyle::Outer,
+            ..attribute.clone()
+        };
         let last = attribute.path().segments.last();
         let is_one_of = |names: &[&str]| {
             last.is_some_and(|segment| names.iter().any(|name| segment.ident == name))
@@ -575,15 +579,38 @@ fn sort_attributes(attributes: &[Attribute]) -> Attributes {
 
 /// Whether the function mentions `Self`, which only associated ones can.
 fn says_self(function: &ItemFn) -> bool {
-    fn finds(tokens: TokenStream) -> bool {
-        tokens.into_iter().any(|token| match token {
-            proc_macro2::TokenTree::Ident(ident) => ident == "Self",
-            proc_macro2::TokenTree::Group(group) => finds(group.stream()),
-            _ => false,
-        })
+    #[derive(Default)]
+    struct Finder(bool);
+
+    impl Finder {
+        fn search(&mut self, tokens: TokenStream) {
+            for token in tokens {
+                match token {
+                    TokenTree::Ident(ident) => self.visit_ident(&ident),
+                    TokenTree::Group(group) => self.search(group.stream()),
+                    _ => {}
+                }
+            }
+        }
     }
 
-    finds(function.sig.to_token_stream()) || finds(function.block.to_token_stream())
+    impl Visit<'_> for Finder {
+        fn visit_ident(&mut self, ident: &Ident) {
+            self.0 |= ident == "Self";
+        }
+
+        fn visit_macro(&mut self, call: &syn::Macro) {
+            self.search(call.tokens.clone());
+        }
+
+        // The `Self` of an item in the body is that item's own.
+        fn visit_item(&mut self, _: &syn::Item) {}
+    }
+
+    let mut finder = Finder::default();
+    finder.visit_signature(&function.sig);
+    finder.visit_block(&function.block);
+    finder.0
 }
 
 /// How a receiver is passed on, and how it is seen by reference.

@@ -77,7 +77,14 @@ fn a_function() {
                     &__SITE
                 }
                 /// `get_user` as it was written, without the cache.
-                #[allow(dead_code, unreachable_pub)]
+                #[allow(
+                    dead_code,
+                    unreachable_pub,
+                    clippy::missing_errors_doc,
+                    clippy::missing_panics_doc,
+                    clippy::missing_const_for_fn,
+                    clippy::must_use_candidate
+                )]
                 pub async fn uncached(db: &Db, id: u64) -> Result<User, DbError> {
                     db.load(id).await
                 }
@@ -180,7 +187,14 @@ fn a_handler() {
                     &__SITE
                 }
                 /// `show` as it was written, without the cache.
-                #[allow(dead_code, unreachable_pub)]
+                #[allow(
+                    dead_code,
+                    unreachable_pub,
+                    clippy::missing_errors_doc,
+                    clippy::missing_panics_doc,
+                    clippy::missing_const_for_fn,
+                    clippy::must_use_candidate
+                )]
                 async fn uncached(Path(id): Path<u64>, State(db): State<Db>) -> Json<User> {
                     Json(db.load(id).await)
                 }
@@ -214,7 +228,483 @@ fn a_handler() {
 }
 
 #[test]
-fn a_method_of_a_trait() {
+fn a_method() {
+    check(
+        quote!(),
+        quote! {
+            pub(crate) async fn find<K: Serialize>(&self, key: &K) -> Outcome<u64> {
+                self.table.find(key).await
+            }
+        },
+        expect![[r#"
+            pub(crate) async fn find<K: Serialize>(&self, key: &K) -> Outcome<u64> {
+                let __shape = {
+                    #[allow(unused_imports)]
+                    use ::fast_cache::__private::shape::*;
+                    (&&::fast_cache::__private::Probe::<Outcome<u64>>::new()).shape()
+                };
+                let __access = {
+                    #[allow(unused_imports)]
+                    use ::fast_cache::__private::storage::*;
+                    (&&::fast_cache::__private::Storage::of_shape(
+                        &__shape,
+                        ::fast_cache::__private::RegistryCoder,
+                    ))
+                        .access()
+                };
+                ::fast_cache::__private::function(
+                        Self::__find_site(),
+                        __shape,
+                        __access,
+                        ::core::option::Option::None,
+                        |__key: &mut ::fast_cache::__private::KeyWriter| {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::argument::*;
+                            __key.type_argument::<Self>();
+                            __key.type_argument::<K>();
+                            (&&&&&&::fast_cache::__private::Argument::new("self", self))
+                                .write_key(__key);
+                            (&&&&&&::fast_cache::__private::Argument::new("key", &key))
+                                .write_key(__key);
+                        },
+                    )
+                    .run(
+                        Self::find_uncached::<K>(self, key),
+                        |_| ::fast_cache::__private::Verdict::new(),
+                    )
+                    .await
+            }
+            #[doc(hidden)]
+            #[allow(dead_code)]
+            fn __find_site() -> &'static ::fast_cache::__private::Site {
+                struct __Here;
+                static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
+                    ::core::module_path!(),
+                    "find",
+                    || ::core::any::type_name::<__Here>(),
+                );
+                &__SITE
+            }
+            /// `find` as it was written, without the cache.
+            #[allow(
+                dead_code,
+                unreachable_pub,
+                clippy::missing_errors_doc,
+                clippy::missing_panics_doc,
+                clippy::missing_const_for_fn,
+                clippy::must_use_candidate
+            )]
+            pub(crate) async fn find_uncached<K: Serialize>(&self, key: &K) -> Outcome<u64> {
+                self.table.find(key).await
+            }
+            /// What the call of `find` with these arguments has in the current cache.
+            #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic)]
+            pub(crate) fn find_entry<K: Serialize, __Kind>(
+                &self,
+                key: &K,
+            ) -> ::fast_cache::CacheEntry<
+                <Outcome<u64> as ::fast_cache::__private::Stores<__Kind>>::Stored,
+            >
+            where
+                Outcome<u64>: ::fast_cache::__private::Stores<__Kind>,
+            {
+                ::fast_cache::__private::entry(
+                    Self::__find_site(),
+                    {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::storage::*;
+                        (&&::fast_cache::__private::Storage::<
+                            <Outcome<u64> as ::fast_cache::__private::Stores<__Kind>>::Stored,
+                            _,
+                        >::of_type(::fast_cache::__private::RegistryCoder))
+                            .access()
+                    },
+                    ::core::option::Option::None,
+                    ::fast_cache::__private::Verdict::new(),
+                    |__key: &mut ::fast_cache::__private::KeyWriter| {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::argument::*;
+                        __key.type_argument::<Self>();
+                        __key.type_argument::<K>();
+                        (&&&&&&::fast_cache::__private::Argument::new("self", self))
+                            .write_key(__key);
+                        (&&&&&&::fast_cache::__private::Argument::new("key", &key)).write_key(__key);
+                    },
+                )
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_sync_function() {
+    check(
+        quote!(companions = none, skip(trace)),
+        quote! {
+            fn sum((a, mut b): (u64, u64), _: Trace, trace: Trace) -> u64 {
+                b += a;
+                b
+            }
+        },
+        expect![[r#"
+            async fn sum(__argument0: (u64, u64), __argument1: Trace, trace: Trace) -> u64 {
+                let __shape = {
+                    #[allow(unused_imports)]
+                    use ::fast_cache::__private::shape::*;
+                    (&&::fast_cache::__private::Probe::<u64>::new()).shape()
+                };
+                let __access = {
+                    #[allow(unused_imports)]
+                    use ::fast_cache::__private::storage::*;
+                    (&&::fast_cache::__private::Storage::of_shape(
+                        &__shape,
+                        ::fast_cache::__private::RegistryCoder,
+                    ))
+                        .access()
+                };
+                ::fast_cache::__private::function(
+                        {
+                            struct __Here;
+                            static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
+                                ::core::module_path!(),
+                                "sum",
+                                || ::core::any::type_name::<__Here>(),
+                            );
+                            &__SITE
+                        },
+                        __shape,
+                        __access,
+                        ::core::option::Option::None,
+                        |__key: &mut ::fast_cache::__private::KeyWriter| {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::argument::*;
+                            __key.type_of(&|| ());
+                            #[allow(unused_variables)]
+                            let (a, b) = &__argument0;
+                            (&&&&&&::fast_cache::__private::Argument::new("a", a)).write_key(__key);
+                            (&&&&&&::fast_cache::__private::Argument::new("b", b)).write_key(__key);
+                        },
+                    )
+                    .run(
+                        ::fast_cache::__private::blocking(move || {
+                            if let ::core::option::Option::Some(__returned) = ::core::option::Option::None::<
+                                u64,
+                            > {
+                                return __returned;
+                            }
+                            #[allow(clippy::redundant_locals)]
+                            let (a, mut b) = __argument0;
+                            #[allow(clippy::redundant_locals)]
+                            let _ = __argument1;
+                            #[allow(clippy::redundant_locals)]
+                            let trace = trace;
+                            b += a;
+                            b
+                        }),
+                        |_| ::fast_cache::__private::Verdict::new(),
+                    )
+                    .await
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_method_that_async_trait_has_expanded() {
+    check(
+        quote!(skip(self), expire_with = |name| lifetime(name)),
+        quote! {
+            fn load<'life0, 'async_trait>(
+                &'life0 self,
+                id: u64,
+            ) -> Pin<Box<dyn Future<Output = String> + Send + 'async_trait>>
+            where
+                'life0: 'async_trait,
+                Self: 'async_trait,
+            {
+                Box::pin(async move { self.name(id) })
+            }
+        },
+        expect![[r#"
+            fn load<'life0, 'async_trait>(
+                &'life0 self,
+                id: u64,
+            ) -> Pin<Box<dyn Future<Output = String> + Send + 'async_trait>>
+            where
+                'life0: 'async_trait,
+                Self: 'async_trait,
+            {
+                ::std::boxed::Box::pin(async move {
+                    let __shape = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::shape::*;
+                        (&&::fast_cache::__private::Probe::<String>::new()).shape()
+                    };
+                    let __access = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::storage::*;
+                        (&&::fast_cache::__private::Storage::of_shape(
+                            &__shape,
+                            ::fast_cache::__private::RegistryCoder,
+                        ))
+                            .access()
+                    };
+                    ::fast_cache::__private::function(
+                            {
+                                struct __Here;
+                                static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
+                                    ::core::module_path!(),
+                                    "load",
+                                    || ::core::any::type_name::<__Here>(),
+                                );
+                                &__SITE
+                            },
+                            __shape,
+                            __access,
+                            ::core::option::Option::None,
+                            |__key: &mut ::fast_cache::__private::KeyWriter| {
+                                #[allow(unused_imports)]
+                                use ::fast_cache::__private::argument::*;
+                                __key.type_of(&|| ());
+                                (&&&&&&::fast_cache::__private::Argument::new("id", &id))
+                                    .write_key(__key);
+                            },
+                        )
+                        .run(
+                            async move {
+                                #[allow(clippy::redundant_locals)]
+                                let id = id;
+                                ({ Box::pin(async move { self.name(id) }) }).await
+                            },
+                            |__value| {
+                                ::fast_cache::__private::Verdict::new()
+                                    .expire_with(
+                                        ::fast_cache::__private::ask(__value, |name| lifetime(name)),
+                                    )
+                            },
+                        )
+                        .await
+                })
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_key_of_text() {
+    check(
+        quote!(key = "user/{id:>4}:{name}", coder = Compact, version = 2),
+        quote! {
+            async fn load(id: u64, User { name, .. }: &User, db: &mut Db) -> u64 {
+                db.load(id, name).await
+            }
+        },
+        expect![[r#"
+            async fn load(id: u64, __argument1: &User, db: &mut Db) -> u64 {
+                let __shape = {
+                    #[allow(unused_imports)]
+                    use ::fast_cache::__private::shape::*;
+                    (&&::fast_cache::__private::Probe::<u64>::new()).shape()
+                };
+                let __access = {
+                    #[allow(unused_imports)]
+                    use ::fast_cache::__private::storage::*;
+                    (&&::fast_cache::__private::Storage::of_shape(
+                        &__shape,
+                        ::fast_cache::__private::NamedCoder::<Compact>::new(),
+                    ))
+                        .access()
+                };
+                ::fast_cache::__private::function(
+                        load::__site(),
+                        __shape,
+                        __access,
+                        ::core::option::Option::None,
+                        |__key: &mut ::fast_cache::__private::KeyWriter| {
+                            #[allow(unused_variables)]
+                            let User { name, .. } = &__argument1;
+                            __key
+                                .text(
+                                    ::core::format_args!(
+                                        "user/{}:{}",
+                                        ::fast_cache::__private::escaped(::core::format_args!("{:>4}",
+                                        id), "/:"),
+                                        ::fast_cache::__private::escaped(::core::format_args!("{}",
+                                        name), "/:")
+                                    ),
+                                );
+                        },
+                    )
+                    .run(
+                        load::uncached(id, __argument1, db),
+                        |_| ::fast_cache::__private::Verdict::new(),
+                    )
+                    .await
+            }
+            /// Companion of the cached function `load`: [`entry`](Self::entry) is what one call has in the cache, and [`uncached`](Self::uncached) is the function as it was written.
+            #[allow(non_camel_case_types, dead_code, unreachable_pub)]
+            struct load {}
+            #[allow(dead_code, unreachable_pub)]
+            impl load {
+                #[doc(hidden)]
+                #[allow(dead_code)]
+                fn __site() -> &'static ::fast_cache::__private::Site {
+                    struct __Here;
+                    static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
+                            ::core::module_path!(),
+                            "load",
+                            || ::core::any::type_name::<__Here>(),
+                        )
+                        .version(2);
+                    &__SITE
+                }
+                /// `load` as it was written, without the cache.
+                #[allow(
+                    dead_code,
+                    unreachable_pub,
+                    clippy::missing_errors_doc,
+                    clippy::missing_panics_doc,
+                    clippy::missing_const_for_fn,
+                    clippy::must_use_candidate
+                )]
+                async fn uncached(id: u64, User { name, .. }: &User, db: &mut Db) -> u64 {
+                    db.load(id, name).await
+                }
+                /// What the call of `load` with these arguments has in the current cache.
+                #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic)]
+                fn entry(id: u64, __argument1: &User) -> ::fast_cache::CacheEntry<u64> {
+                    ::fast_cache::__private::entry(
+                        load::__site(),
+                        {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::storage::*;
+                            (&&::fast_cache::__private::Storage::<
+                                u64,
+                                _,
+                            >::of_type(::fast_cache::__private::NamedCoder::<Compact>::new()))
+                                .access()
+                        },
+                        ::core::option::Option::None,
+                        ::fast_cache::__private::Verdict::new(),
+                        |__key: &mut ::fast_cache::__private::KeyWriter| {
+                            #[allow(unused_variables)]
+                            let User { name, .. } = &__argument1;
+                            __key
+                                .text(
+                                    ::core::format_args!(
+                                        "user/{}:{}",
+                                        ::fast_cache::__private::escaped(::core::format_args!("{:>4}",
+                                        id), "/:"),
+                                        ::fast_cache::__private::escaped(::core::format_args!("{}",
+                                        name), "/:")
+                                    ),
+                                );
+                        },
+                    )
+                }
+            }
+        "#]],
+    );
+}
+
+#[cfg(feature = "axum")]
+#[test]
+fn a_handler_that_others_look_at() {
+    check(
+        quote!(injected_dependency_namespace = "__x", key_builder = builder),
+        quote! {
+            #[debug_handler]
+            #[instrument]
+            async fn show(request: Request) -> impl IntoResponse {
+                request.uri().to_string()
+            }
+        },
+        expect![[r##"
+            #[debug_handler]
+            async fn show(
+                __x_response: ::fast_cache::CacheResponse,
+                request: Request,
+            ) -> ::fast_cache::__private::Response {
+                let __call = ::fast_cache::__private::handler(
+                    show::__site(),
+                    ::fast_cache::__private::RegistryCoder,
+                    ::core::option::Option::Some(|| ::fast_cache::__private::erase_key_builder(
+                        builder,
+                    )),
+                    &request,
+                    &__x_response,
+                    |__key: &mut ::fast_cache::__private::KeyWriter| {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::argument::*;
+                        (&&&&&&::fast_cache::__private::Argument::new("request", &request))
+                            .write_key(__key);
+                    },
+                );
+                let __future = show::uncached(request);
+                let __shape = {
+                    #[allow(unused_imports)]
+                    use ::fast_cache::__private::shape::*;
+                    (&&::fast_cache::__private::Probe::of(&__future)).shape()
+                };
+                __call.run(__shape, __future, |_| ::fast_cache::__private::Verdict::new()).await
+            }
+            /// Companion of the cached function `show`: [`entry`](Self::entry) is what one call has in the cache, and [`uncached`](Self::uncached) is the function as it was written.
+            #[allow(non_camel_case_types, dead_code, unreachable_pub)]
+            struct show {}
+            #[allow(dead_code, unreachable_pub)]
+            impl show {
+                #[doc(hidden)]
+                #[allow(dead_code)]
+                fn __site() -> &'static ::fast_cache::__private::Site {
+                    struct __Here;
+                    static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
+                        ::core::module_path!(),
+                        "show",
+                        || ::core::any::type_name::<__Here>(),
+                    );
+                    &__SITE
+                }
+                #[instrument]
+                /// `show` as it was written, without the cache.
+                #[allow(
+                    dead_code,
+                    unreachable_pub,
+                    clippy::missing_errors_doc,
+                    clippy::missing_panics_doc,
+                    clippy::missing_const_for_fn,
+                    clippy::must_use_candidate
+                )]
+                async fn uncached(request: Request) -> impl IntoResponse {
+                    request.uri().to_string()
+                }
+                /// What the call of `show` with these arguments has in the current cache.
+                #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic)]
+                fn entry(
+                    request: Request,
+                ) -> ::fast_cache::CacheEntry<::fast_cache::CachedResponse> {
+                    ::fast_cache::__private::response_entry(
+                        show::__site(),
+                        ::fast_cache::__private::RegistryCoder,
+                        ::core::option::Option::Some(|| ::fast_cache::__private::erase_key_builder(
+                            builder,
+                        )),
+                        ::fast_cache::__private::Verdict::new(),
+                        ::core::option::Option::None,
+                        |__key: &mut ::fast_cache::__private::KeyWriter| {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::argument::*;
+                            (&&&&&&::fast_cache::__private::Argument::new("request", &request))
+                                .write_key(__key);
+                        },
+                    )
+                }
+            }
+        "##]],
+    );
+}
+
+#[test]
+fn an_error_leaves_the_item() {
     check(
         quote!(skip(self), companions = none, key = "{a}:{b}"),
         quote! {
@@ -231,6 +721,71 @@ fn a_method_of_a_trait() {
             }
         "#]],
     );
+}
+
+#[test]
+fn an_error_leaves_a_sync_function_as_its_callers_await_it() {
+    check(
+        quote!(expire = 0),
+        quote! {
+            pub fn sum(a: u64, b: u64) -> u64 {
+                a + b
+            }
+        },
+        expect![[r#"
+            ::core::compile_error! {
+                "a lifetime of zero stores nothing: give a longer one, or remove `#[cache]`"
+            }
+            pub async fn sum(a: u64, b: u64) -> u64 {
+                a + b
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn only_functions_are_cached() {
+    let items = [
+        quote!(
+            enum Item {}
+        ),
+        quote!(
+            mod item {}
+        ),
+        quote!(
+            trait Item {}
+        ),
+        quote!(
+            static ITEM: u8 = 1;
+        ),
+        quote!(
+            type Item = u8;
+        ),
+        quote!(
+            union Item {
+                a: u8,
+            }
+        ),
+    ];
+    for item in items {
+        let expanded = expand(quote!(), item.clone()).to_string();
+        assert!(expanded.contains("goes on a function"), "{expanded}");
+        assert!(expanded.ends_with(&item.to_string()), "{expanded}");
+    }
+}
+
+#[test]
+fn variadic_functions_are_not_cached() {
+    let expanded = expand(
+        quote!(),
+        quote!(
+            fn f(count: u8, ...) -> u8 {
+                count
+            }
+        ),
+    )
+    .to_string();
+    assert!(expanded.contains("a variadic function"), "{expanded}");
 }
 
 #[cfg(not(feature = "axum"))]

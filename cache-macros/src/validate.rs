@@ -1,9 +1,13 @@
 //! Every rule that can reject the input, one function each.
 
+use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::visit::{self, Visit};
-use syn::{Expr, ExprLit, Lit, LitStr, ReceiverKind, Result, ReturnType, Safety, Type};
+use syn::visit::Visit;
+use syn::{
+    Attribute, Expr, ExprLit, GenericArgument, Lit, LitStr, PathArguments, ReceiverKind, Result,
+    ReturnType, Safety, Token, Type,
+};
 
 use crate::args::{Given, error};
 use crate::expand::lifetime;
@@ -12,7 +16,7 @@ use crate::template::{Piece, separates};
 
 /// Checks all rules, and reports everything that is wrong.
 pub(crate) fn validate(model: &Model) -> Result<()> {
-    let rules: [fn(&Model) -> Result<()>; 20] = [
+    let rules: [fn(&Model) -> Result<()>; 21] = [
         not_const,
         not_unsafe,
         not_extern,
@@ -22,6 +26,7 @@ pub(crate) fn validate(model: &Model) -> Result<()> {
         returns_owned,
         sync_takes_owned,
         no_mutation,
+        parameters_are_always_there,
         expire_is_positive,
         namespace_is_a_text,
         one_kind_of_key,
@@ -123,73 +128,152 @@ fn returns_owned(model: &Model) -> Result<()> {
         Some(segment) if segment.ident == "Result" => first_type(segment).unwrap_or(&model.output),
         _ => &model.output,
     };
-    match stored {
-        Type::Reference(reference) => Err(error(
-            &reference.and_token,
-            "a reference cannot be stored: return an owned value, such as `String` for `&str`",
-        )),
-        Type::ImplTrait(opaque) => Err(error(
+    if let Type::ImplTrait(opaque) = stored {
+        return Err(error(
             &opaque.impl_token,
             "a type without a name cannot be read back from a store: name the return type",
+        ));
+    }
+    match borrowed_value(stored) {
+        Some(borrow) => Err(error(
+            &borrow,
+            "a reference cannot be stored: return an owned value, such as `String` for `&str`",
         )),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
-fn sync_takes_owned(model: &Model) -> Result<()> {
-    struct Borrow(Option<syn::Token![&]>);
-
-    impl Visit<'_> for Borrow {
-        fn visit_type_reference(&mut self, reference: &syn::TypeReference) {
-            let is_static = reference
-                .lifetime
-                .as_ref()
-                .is_some_and(|name| name.ident == "static");
-            if !is_static {
-                self.0.get_or_insert(reference.and_token);
+/// Where a value borrows, as far as its type is known by name: an alias may name lifetimes that
+/// only its error has.
+fn borrowed_value(ty: &Type) -> Option<TokenStream> {
+    match ty {
+        Type::Reference(reference) => Some(reference.and_token.to_token_stream()),
+        Type::Tuple(tuple) => tuple.elems.iter().find_map(borrowed_value),
+        Type::Array(array) => borrowed_value(&array.elem),
+        _ => {
+            let segment = last_segment(ty)?;
+            match segment.ident.to_string().as_str() {
+                "Cow" => borrowed_for(segment),
+                "Option" | "Vec" | "Box" | "Arc" => borrowed_value(first_type(segment)?),
+                _ => None,
             }
-            visit::visit_type_reference(self, reference);
+        }
+    }
+}
+
+/// The lifetime of a `Cow` that is not for ever.
+fn borrowed_for(cow: &syn::PathSegment) -> Option<TokenStream> {
+    let PathArguments::AngleBracketed(arguments) = &cow.arguments else {
+        return None;
+    };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
+            Some(lifetime.to_token_stream())
+        }
+        _ => None,
+    })
+}
+
+/// What a type borrows. The arguments and results of a function that it names are not its own.
+#[derive(Default)]
+struct Borrows {
+    /// The first `&` or lifetime that does not hold for ever.
+    borrow: Option<TokenStream>,
+    /// The first `mut` of a reference.
+    mutable: Option<Token![mut]>,
+}
+
+impl Borrows {
+    fn of(ty: &Type) -> Self {
+        let mut borrows = Self::default();
+        borrows.visit_type(ty);
+        borrows
+    }
+}
+
+impl Visit<'_> for Borrows {
+    fn visit_type_reference(&mut self, reference: &syn::TypeReference) {
+        let lifetime = reference.lifetime.as_ref();
+        if lifetime.is_none_or(|lifetime| lifetime.ident != "static") {
+            let and = &reference.and_token;
+            self.borrow.get_or_insert_with(|| and.to_token_stream());
+        }
+        self.mutable = self.mutable.or(reference.mutability);
+        self.visit_type(&reference.elem);
+    }
+
+    fn visit_lifetime(&mut self, lifetime: &syn::Lifetime) {
+        if lifetime.ident != "static" {
+            self.borrow
+                .get_or_insert_with(|| lifetime.to_token_stream());
         }
     }
 
+    fn visit_type_fn_ptr(&mut self, _: &syn::TypeFnPtr) {}
+
+    fn visit_parenthesized_generic_arguments(&mut self, _: &syn::ParenthesizedGenericArguments) {}
+
+    fn visit_bound_lifetimes(&mut self, _: &syn::BoundLifetimes) {}
+}
+
+fn sync_takes_owned(model: &Model) -> Result<()> {
     if model.body != Body::Sync {
         return Ok(());
     }
-    let message = "a sync function runs on the blocking pool and cannot borrow: take the argument \
-                   owned, or make the function async";
-    if let Some(receiver) = &model.receiver
-        && let ReceiverKind::Reference(and, ..) = &receiver.kind
-    {
-        return Err(error(and, message));
-    }
-    let mut borrow = Borrow(None);
-    for parameter in &model.parameters {
-        borrow.visit_type(&parameter.ty);
-    }
-    match borrow.0 {
-        Some(and) => Err(error(&and, message)),
+    let receiver = model.receiver.as_ref();
+    let receiver = receiver.and_then(|receiver| match &receiver.kind {
+        ReceiverKind::Reference(and, ..) => Some(and.to_token_stream()),
+        ReceiverKind::Typed(_, ty) => Borrows::of(ty).borrow,
+        _ => None,
+    });
+    let mut types = model.parameters.iter().map(|parameter| &parameter.ty);
+    match receiver.or_else(|| types.find_map(|ty| Borrows::of(ty).borrow)) {
+        Some(borrow) => Err(error(
+            &borrow,
+            "a sync function runs on the blocking pool and cannot borrow: take the argument owned, \
+             or make the function async",
+        )),
         None => Ok(()),
     }
 }
 
 fn no_mutation(model: &Model) -> Result<()> {
-    let message = "a hit would not run what changes this argument: take it by `&` or by value, or \
-                   leave it out with `skip(..)`";
-    if let Some(receiver) = &model.receiver
-        && let ReceiverKind::Reference(_, _, Some(token)) = &receiver.kind
-        && !model.skips("self")
-    {
-        return Err(error(token, message));
+    // What a sync function borrows is wrong in any case, and is one error.
+    if model.body == Body::Sync {
+        return Ok(());
     }
-    for parameter in &model.parameters {
-        if let Type::Reference(reference) = &parameter.ty
-            && let Some(token) = &reference.mutability
-            && parameter.bindings.iter().any(|binding| !binding.is_skipped)
-        {
-            return Err(error(token, message));
-        }
+    let receiver = model.receiver.as_ref().filter(|_| model.keys_self());
+    let receiver = receiver.and_then(|receiver| match &receiver.kind {
+        ReceiverKind::Reference(_, _, mutability) => *mutability,
+        ReceiverKind::Typed(_, ty) => Borrows::of(ty).mutable,
+        _ => None,
+    });
+    let mut keyed = model.keyed_parameters();
+    match receiver.or_else(|| keyed.find_map(|parameter| Borrows::of(&parameter.ty).mutable)) {
+        Some(token) => Err(error(
+            &token,
+            "a hit would not run what changes this argument: take it by `&` or by value, or leave \
+             it out with `skip(..)`",
+        )),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+fn parameters_are_always_there(model: &Model) -> Result<()> {
+    let mut attributes = model
+        .parameters
+        .iter()
+        .flat_map(|parameter| &parameter.attributes);
+    let is_condition = |attribute: &&Attribute| {
+        attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr")
+    };
+    match attributes.find(is_condition) {
+        Some(attribute) => Err(error(
+            attribute,
+            "a parameter is there always or never: put the `cfg` on two versions of the function",
+        )),
+        None => Ok(()),
+    }
 }
 
 fn expire_is_positive(model: &Model) -> Result<()> {
