@@ -109,6 +109,7 @@
 //! | feature | default | gives |
 //! | --- | --- | --- |
 //! | `memory` | yes | [`InMemoryBackend`] |
+//! | `redis` | | `RedisBackend`: a server, a cluster, or a service behind sentinels |
 //! | `json` | yes | the `Json` coder, which is the registry's default |
 //! | `axum` | | `#[cache]` on handlers, `CacheRequest`, `CacheResponse` |
 //! | `msgpack` | | the `MessagePack` coder |
@@ -126,6 +127,8 @@ pub use fast_cache_macros::cache;
 
 #[cfg(feature = "memory")]
 pub use fast_cache_backends::InMemoryBackend;
+#[cfg(feature = "redis")]
+pub use fast_cache_backends::{RedisBackend, RedisOptions};
 #[cfg(feature = "bincode")]
 pub use fast_cache_core::Bincode;
 #[cfg(feature = "json")]

@@ -2,6 +2,10 @@
 
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 #[cfg(feature = "memory")]
 pub use crate::memory::InMemoryBackend;
+#[cfg(feature = "redis")]
+pub use crate::redis::{RedisBackend, RedisOptions};

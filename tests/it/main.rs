@@ -27,6 +27,8 @@ mod keys;
 mod leaks;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod remote;
 #[cfg(all(
     feature = "axum",

@@ -7,15 +7,21 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::http::{Reply, send};
+use crate::services::Services;
 use crate::steps::Steps;
 
-pub(crate) fn check(steps: &mut Steps) -> Result<()> {
-    let packages = "-p quickstart -p functions -p custom-backend -p custom-coder-and-key";
+pub(crate) fn check(steps: &mut Steps, services: &Services) -> Result<()> {
+    let packages =
+        "-p quickstart -p functions -p custom-backend -p custom-coder-and-key -p redis-example";
     steps.cargo(&format!("build {packages}"), &[])?;
     steps.step("the example functions", functions)?;
     steps.step("the example quickstart", quickstart)?;
     steps.step("the example custom-backend", custom_backend)?;
-    steps.step("the example custom-coder-and-key", custom_coder_and_key)
+    steps.step("the example custom-coder-and-key", custom_coder_and_key)?;
+    match services.redis() {
+        Some(url) => steps.step("the example redis", || redis(url)),
+        None => Ok(()),
+    }
 }
 
 fn functions() -> Result<()> {
@@ -140,6 +146,25 @@ fn custom_coder_and_key() -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn redis(url: &str) -> Result<()> {
+    let environment = [("REDIS_URL", url.to_owned())];
+    let one = Server::start("redis-example", &environment)?;
+    let another = Server::start("redis-example", &environment)?;
+    let miss = one.get("/squares/12", &[])?;
+    expect(&miss, 200, "MISS")?;
+    let hit = another.get("/squares/12", &[])?;
+    expect(&hit, 200, "HIT")?;
+    ensure!(miss.body == hit.body, "the bodies differ");
+    ensure!(miss.header("etag") == hit.header("etag"), "the tags differ");
+    let cleared = another.send("POST", "/clear", &[])?;
+    ensure!(
+        cleared.body == "cleared 1\n",
+        "it answered {:?}",
+        cleared.body
+    );
+    expect(&one.get("/squares/12", &[])?, 200, "MISS")
 }
 
 fn expect(reply: &Reply, status: u16, cache: &str) -> Result<()> {

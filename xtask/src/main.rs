@@ -3,6 +3,7 @@
 mod examples;
 mod features;
 mod http;
+mod services;
 mod steps;
 mod test;
 
@@ -11,13 +12,15 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask <task>
 
-  test    checks formatting, lints, tests of every feature set, docs and examples
+  test      checks formatting, lints, tests of every feature set, docs and examples
+  services  starts the servers that tests run against, and says where they are
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test::run(),
+        ["services"] => services::run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

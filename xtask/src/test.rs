@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::examples;
 use crate::features;
+use crate::services::Services;
 use crate::steps::Steps;
 
 const LIBRARY: &str =
@@ -14,9 +15,10 @@ const FEATURED: &str = "-p fast-cache --lib --test it";
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
     check(&mut steps)?;
-    test(&mut steps)?;
+    let services = Services::start()?;
+    test(&mut steps, &services.environment())?;
     document(&mut steps)?;
-    examples::check(&mut steps)?;
+    examples::check(&mut steps, &services)?;
     steps.summarize();
     Ok(())
 }
@@ -38,15 +40,21 @@ fn check(steps: &mut Steps) -> Result<()> {
 }
 
 /// Tests of every feature set that users pick: all, the default ones, none, and each alone.
-fn test(steps: &mut Steps) -> Result<()> {
-    steps.cargo("test --workspace --all-features --all-targets", &[])?;
+fn test(steps: &mut Steps, servers: &[(&str, &str)]) -> Result<()> {
+    // The servers of the Redis tests want the machine for themselves, and not beside a compiler.
+    let everything = "test --workspace --all-features --all-targets -- --skip redis::";
+    steps.cargo(everything, servers)?;
+    steps.cargo(
+        "test -p fast-cache --all-features --test it redis:: -- --test-threads 2",
+        servers,
+    )?;
     steps.cargo(&format!("test {LIBRARY} --all-targets"), &[])?;
     steps.cargo("test -p fast-cache-macros --no-default-features", &[])?;
     steps.cargo(&format!("test {FEATURED} --no-default-features"), &[])?;
     for feature in features::all()? {
         steps.cargo(
             &format!("test {FEATURED} --no-default-features --features {feature}"),
-            &[],
+            servers,
         )?;
     }
     steps.cargo("test --workspace --all-features --doc", &[])?;

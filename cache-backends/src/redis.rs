@@ -1,0 +1,278 @@
+//! Bytes in Redis.
+
+mod clear;
+mod link;
+mod options;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fast_cache_core::{Backend, Error, ErrorKind};
+use redis::aio::{ConnectionLike as _, ConnectionManager};
+use redis::cluster_async::ClusterConnection;
+use redis::{Cmd, RedisError, RedisResult, Value};
+
+use self::link::Link;
+pub use self::options::RedisOptions;
+
+/// Values in a Redis server, in a cluster, or in a service that sentinels watch.
+///
+/// Commands of any number of callers share one connection to a server, which is made anew when it
+/// breaks; nobody waits for anybody else. A command never takes longer than the response timeout,
+/// reconnecting included. After a restart of the server, the first command may fail, and later
+/// ones find the new connection.
+///
+/// A read is one `GET`, a write one `SET` with `PX` where there is a lifetime. Servers from Redis 4
+/// on are supported, and those that speak its protocol, such as Valkey.
+///
+/// ```no_run
+/// use fast_cache_backends::RedisBackend;
+///
+/// # async fn run() -> Result<(), fast_cache_core::Error> {
+/// let backend = RedisBackend::connect("rediss://cache:secret@redis.example/0").await?;
+/// # Ok(()) }
+/// ```
+///
+/// An application that has a connection already shares it:
+///
+/// ```no_run
+/// use fast_cache_backends::RedisBackend;
+///
+/// # async fn run() -> Result<(), redis::RedisError> {
+/// let client = redis::Client::open("redis://127.0.0.1")?;
+/// let backend = RedisBackend::from(client.get_connection_manager().await?);
+/// # Ok(()) }
+/// ```
+pub struct RedisBackend {
+    connection: Connection,
+    response_timeout: Duration,
+}
+
+enum Connection {
+    Link(Link),
+    Manager(ConnectionManager),
+    Cluster(ClusterConnection),
+}
+
+/// The longest lifetime that is sent, in milliseconds. Redis adds it to the time since 1970, and
+/// refuses a sum that overflows; this many milliseconds are 35,000 years.
+const MAX_LIFETIME: u128 = 1 << 50;
+
+impl RedisBackend {
+    /// Connects to one server with the default [`RedisOptions`].
+    ///
+    /// The URL is `redis://[user[:password]@]host[:port][/database]`, with `rediss` for TLS; see
+    /// [`RedisOptions::connect`].
+    ///
+    /// # Errors
+    ///
+    /// When the URL is malformed, or the server does not let us in within the connect timeout.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        RedisOptions::new().connect(url).await
+    }
+
+    /// Connects to a cluster with the default [`RedisOptions`]; see
+    /// [`RedisOptions::connect_cluster`].
+    ///
+    /// # Errors
+    ///
+    /// When a URL is malformed, or no server of the cluster lets us in.
+    pub async fn connect_cluster<U: AsRef<str>>(
+        urls: impl IntoIterator<Item = U>,
+    ) -> Result<Self, Error> {
+        RedisOptions::new().connect_cluster(urls).await
+    }
+
+    /// Connects to the master of a service that sentinels watch, with the default
+    /// [`RedisOptions`]; see [`RedisOptions::connect_sentinel`].
+    ///
+    /// # Errors
+    ///
+    /// When a URL is malformed, no sentinel knows the service, or its master does not let us in.
+    pub async fn connect_sentinel<U: AsRef<str>>(
+        urls: impl IntoIterator<Item = U>,
+        service: &str,
+    ) -> Result<Self, Error> {
+        RedisOptions::new().connect_sentinel(urls, service).await
+    }
+
+    /// Sets how long a command may take. The connection of a cluster has a limit of its own, set
+    /// when it was made, and the shorter one applies.
+    #[must_use]
+    pub fn response_timeout(self, timeout: Duration) -> Self {
+        Self {
+            response_timeout: timeout,
+            ..self
+        }
+    }
+
+    fn new(connection: Connection, response_timeout: Duration) -> Self {
+        Self {
+            connection,
+            response_timeout,
+        }
+    }
+
+    async fn send(&self, name: &'static str, command: &Cmd) -> Result<Value, Error> {
+        self.bounded(name, self.connection.send(command)).await
+    }
+
+    /// Waits for an answer until the response timeout. Dropping a command is safe: the connection
+    /// takes the answer off the wire when it comes, and gives it to nobody.
+    async fn bounded<T>(
+        &self,
+        name: &'static str,
+        answer: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(self.response_timeout, answer).await {
+            Ok(result) => result.map_err(|error| failure(name, error)),
+            Err(_) => Err(timed_out(name)),
+        }
+    }
+}
+
+impl Connection {
+    async fn send(&self, command: &Cmd) -> RedisResult<Value> {
+        let value = match self {
+            Self::Link(link) => link.send(command).await?,
+            Self::Manager(manager) => manager.clone().send_packed_command(command).await?,
+            Self::Cluster(cluster) => cluster.clone().req_packed_command(command).await?,
+        };
+        value.extract_error()
+    }
+}
+
+impl Backend for RedisBackend {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        match self.send("GET", redis::cmd("GET").arg(key)).await? {
+            Value::BulkString(bytes) => Ok(Some(Bytes::from(bytes))),
+            Value::Nil => Ok(None),
+            _ => Err(unexpected("GET")),
+        }
+    }
+
+    async fn set(&self, key: &str, value: Bytes, expire: Option<Duration>) -> Result<(), Error> {
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(&*value);
+        if let Some(expire) = expire {
+            command.arg("PX").arg(milliseconds(expire));
+        }
+        match self.send("SET", &command).await? {
+            Value::Okay => Ok(()),
+            _ => Err(unexpected("SET")),
+        }
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool, Error> {
+        match self.send("UNLINK", redis::cmd("UNLINK").arg(key)).await? {
+            Value::Int(removed) => Ok(removed > 0),
+            _ => Err(unexpected("UNLINK")),
+        }
+    }
+
+    /// Walks all keys of the database with `SCAN`, on every master of a cluster, and removes the
+    /// matching ones in batches, so the server serves others in between. A key that a cluster moves
+    /// from one server to another in the meantime can be missed.
+    async fn clear(&self, prefix: &str) -> Result<u64, Error> {
+        self.clear_prefix(prefix.as_bytes()).await
+    }
+}
+
+impl From<ConnectionManager> for RedisBackend {
+    /// Uses a connection that the application has. It keeps its own reconnecting and timeouts; the
+    /// response timeout of this backend applies too. After a failed login it does not reconnect,
+    /// which [`RedisBackend::connect`] does.
+    fn from(connection: ConnectionManager) -> Self {
+        Self::new(
+            Connection::Manager(connection),
+            RedisOptions::RESPONSE_TIMEOUT,
+        )
+    }
+}
+
+impl From<ClusterConnection> for RedisBackend {
+    /// Uses a connection that the application has. It keeps its own reconnecting and timeouts; the
+    /// response timeout of this backend applies too.
+    fn from(connection: ClusterConnection) -> Self {
+        Self::new(
+            Connection::Cluster(connection),
+            RedisOptions::RESPONSE_TIMEOUT,
+        )
+    }
+}
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.connection {
+            Connection::Link(_) => "server",
+            Connection::Manager(_) => "connection manager",
+            Connection::Cluster(_) => "cluster",
+        };
+        f.debug_struct("RedisBackend")
+            .field("connection", &kind)
+            .field("response_timeout", &self.response_timeout)
+            .finish()
+    }
+}
+
+/// A lifetime as `PX` takes it: whole milliseconds, rounded up, and at least one, since Redis
+/// refuses zero.
+fn milliseconds(lifetime: Duration) -> u64 {
+    let milliseconds = lifetime.as_nanos().div_ceil(1_000_000);
+    u64::try_from(milliseconds.clamp(1, MAX_LIFETIME)).unwrap_or(u64::MAX)
+}
+
+fn failure(name: &'static str, error: RedisError) -> Error {
+    // Some servers quote the arguments of a command that they do not know, among them values and,
+    // for AUTH, passwords.
+    let is_quoting = error
+        .to_string()
+        .to_ascii_lowercase()
+        .contains("args beginning with");
+    let failed = Error::new(ErrorKind::Backend, format!("redis failed at {name}"));
+    if is_quoting {
+        failed.with_source("the server does not know the command")
+    } else {
+        failed.with_source(error)
+    }
+}
+
+fn timed_out(name: &'static str) -> Error {
+    Error::new(
+        ErrorKind::Backend,
+        format!("redis did not answer {name} in time"),
+    )
+}
+
+fn unexpected(name: &'static str) -> Error {
+    Error::new(
+        ErrorKind::Backend,
+        format!("redis answered {name} with something else than {name} gives"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_rounded_up_and_bounded() {
+        assert_eq!(milliseconds(Duration::ZERO), 1);
+        assert_eq!(milliseconds(Duration::from_nanos(1)), 1);
+        assert_eq!(milliseconds(Duration::from_millis(1500)), 1500);
+        assert_eq!(milliseconds(Duration::from_nanos(1_500_000_001)), 1501);
+        assert_eq!(milliseconds(Duration::MAX), 1 << 50);
+    }
+
+    #[test]
+    fn quoted_arguments_are_not_repeated() {
+        let quoting = redis::RedisError::from((
+            redis::ErrorKind::Client,
+            "An error was signalled by the server",
+            "unknown command 'AUTH', with args beginning with: 'user' 'hunter2'".to_owned(),
+        ));
+        let error = failure("AUTH", quoting);
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+}

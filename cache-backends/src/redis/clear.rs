@@ -1,0 +1,246 @@
+//! Removing by prefix.
+
+use std::collections::HashSet;
+
+use fast_cache_core::{Error, ErrorKind};
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Cmd, FromRedisValue, Value};
+
+use super::{Connection, RedisBackend, failure, unexpected};
+
+/// How many keys the server looks at for one answer: few enough to keep it well below a
+/// millisecond.
+const PAGE: usize = 1000;
+
+/// What `SCAN` answers: where to go on, or "0" at the end, and keys.
+type Page = (Vec<u8>, Vec<Vec<u8>>);
+
+impl RedisBackend {
+    pub(super) async fn clear_prefix(&self, prefix: &[u8]) -> Result<u64, Error> {
+        let Connection::Cluster(cluster) = &self.connection else {
+            return self.clear_server(prefix).await;
+        };
+        let mut removed = 0;
+        for address in self.masters(cluster).await? {
+            removed += self.clear_master(cluster, &address, prefix).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn clear_server(&self, prefix: &[u8]) -> Result<u64, Error> {
+        let mut removed = 0;
+        let mut cursor = b"0".to_vec();
+        loop {
+            let (next, keys) = page(self.send("SCAN", &scan(&cursor, prefix)).await?)?;
+            if !keys.is_empty() {
+                let answer = self.send("UNLINK", redis::cmd("UNLINK").arg(keys)).await?;
+                removed += count(answer)?;
+            }
+            if next == b"0" {
+                return Ok(removed);
+            }
+            cursor = next;
+        }
+    }
+
+    async fn clear_master(
+        &self,
+        cluster: &ClusterConnection,
+        address: &SingleNodeRoutingInfo,
+        prefix: &[u8],
+    ) -> Result<u64, Error> {
+        let mut removed = 0;
+        let mut cursor = b"0".to_vec();
+        loop {
+            let route = RoutingInfo::SingleNode(address.clone());
+            let answer = self
+                .route(cluster, "SCAN", scan(&cursor, prefix), route)
+                .await?;
+            let (next, keys) = page(answer)?;
+            removed += self.unlink_on_master(cluster, address, &keys).await?;
+            if next == b"0" {
+                return Ok(removed);
+            }
+            cursor = next;
+        }
+    }
+
+    /// Removes keys one by one in one round trip, since keys of different slots must not share a
+    /// command. Keys that have moved on are removed where they are now.
+    async fn unlink_on_master(
+        &self,
+        cluster: &ClusterConnection,
+        address: &SingleNodeRoutingInfo,
+        keys: &[Vec<u8>],
+    ) -> Result<u64, Error> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let mut pipeline = redis::Pipeline::with_capacity(keys.len());
+        for key in keys {
+            pipeline.cmd("UNLINK").arg(key);
+        }
+        let mut cluster = cluster.clone();
+        let answers = cluster.route_pipeline(pipeline, 0, keys.len(), address.clone());
+        let answers = self.bounded("UNLINK", answers).await?;
+        let mut removed = 0;
+        for (key, answer) in keys.iter().zip(answers) {
+            removed += match answer {
+                Value::ServerError(_) => {
+                    count(self.send("UNLINK", redis::cmd("UNLINK").arg(key)).await?)?
+                }
+                answer => count(answer)?,
+            };
+        }
+        Ok(removed)
+    }
+
+    /// The addresses of all masters, as the connection knows them.
+    ///
+    /// The connection leaves out masters that it cannot reach without a word. A clear that skips
+    /// some of the keys must not pass for a whole one, so the number is checked.
+    async fn masters(
+        &self,
+        cluster: &ClusterConnection,
+    ) -> Result<Vec<SingleNodeRoutingInfo>, Error> {
+        let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+        let answer = self
+            .route(cluster, "PING", redis::cmd("PING"), everywhere)
+            .await?;
+        let Value::Map(answers) = answer else {
+            return Err(unexpected("PING"));
+        };
+        let addresses = answers
+            .into_iter()
+            .map(|(address, answer)| {
+                answer
+                    .extract_error()
+                    .map_err(|error| failure("PING", error))?;
+                parse_address(address)
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        if addresses.len() < self.count_masters(cluster).await? {
+            return Err(Error::new(
+                ErrorKind::Backend,
+                "a master of the redis cluster is out of reach",
+            ));
+        }
+        Ok(addresses)
+    }
+
+    /// How many masters have slots, as any server of the cluster tells.
+    async fn count_masters(&self, cluster: &ClusterConnection) -> Result<usize, Error> {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let answer = self
+            .route(cluster, "CLUSTER SLOTS", command, anywhere)
+            .await?;
+        let Value::Array(ranges) = answer else {
+            return Err(unexpected("CLUSTER SLOTS"));
+        };
+        let masters = ranges.iter().map(|range| match range {
+            Value::Array(range) => match range.get(2) {
+                Some(Value::Array(node)) => node.get(2).and_then(text),
+                _ => None,
+            },
+            _ => None,
+        });
+        masters
+            .collect::<Option<HashSet<_>>>()
+            .map(|masters| masters.len())
+            .ok_or_else(|| unexpected("CLUSTER SLOTS"))
+    }
+
+    async fn route(
+        &self,
+        cluster: &ClusterConnection,
+        name: &'static str,
+        command: Cmd,
+        route: RoutingInfo,
+    ) -> Result<Value, Error> {
+        let mut cluster = cluster.clone();
+        let answer = cluster.route_command(command, route);
+        self.bounded(name, async { answer.await?.extract_error() })
+            .await
+    }
+}
+
+fn scan(cursor: &[u8], prefix: &[u8]) -> Cmd {
+    let mut command = redis::cmd("SCAN");
+    command
+        .arg(cursor)
+        .arg("MATCH")
+        .arg(pattern(prefix))
+        .arg("COUNT")
+        .arg(PAGE);
+    command
+}
+
+/// The glob pattern of the keys that start with `prefix`.
+fn pattern(prefix: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(prefix.len() + 1);
+    for &byte in prefix {
+        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(byte);
+    }
+    pattern.push(b'*');
+    pattern
+}
+
+fn page(answer: Value) -> Result<Page, Error> {
+    Page::from_redis_value(answer).map_err(|_| unexpected("SCAN"))
+}
+
+fn count(answer: Value) -> Result<u64, Error> {
+    match answer {
+        Value::Int(count) => u64::try_from(count).map_err(|_| unexpected("UNLINK")),
+        _ => Err(unexpected("UNLINK")),
+    }
+}
+
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+/// Reads `host:port`; the host may be an IPv6 address, with colons of its own.
+fn parse_address(address: Value) -> Result<SingleNodeRoutingInfo, Error> {
+    let parsed = text(&address)
+        .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .and_then(|address| address.rsplit_once(':'))
+        .and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    let (host, port) = parsed.ok_or_else(|| unexpected("PING"))?;
+    Ok(SingleNodeRoutingInfo::ByAddress { host, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_literal_in_patterns() {
+        assert_eq!(pattern(b"shop:users:"), b"shop:users:*");
+        assert_eq!(pattern(br"a*b?[c]\^-"), br"a\*b\?\[c\]\\^-*");
+        assert_eq!(pattern(b"\xff\n"), b"\xff\n*");
+        assert_eq!(pattern(b""), b"*");
+    }
+
+    #[test]
+    fn addresses_are_read_from_the_right() {
+        let parse = |text: &str| parse_address(Value::BulkString(text.as_bytes().to_vec()));
+        let address = |host: &str, port| SingleNodeRoutingInfo::ByAddress {
+            host: host.to_owned(),
+            port,
+        };
+        assert_eq!(parse("10.0.0.1:6379").unwrap(), address("10.0.0.1", 6379));
+        assert_eq!(parse("::1:6379").unwrap(), address("::1", 6379));
+        assert!(parse("nowhere").is_err());
+    }
+}
