@@ -53,7 +53,9 @@ fn test(steps: &mut Steps, servers: &[(&str, &str)]) -> Result<()> {
     steps.cargo(&format!("test {FEATURED} --no-default-features"), &[])?;
     for feature in features::all()? {
         steps.cargo(
-            &format!("test {FEATURED} --no-default-features --features {feature}"),
+            &format!(
+                "test {FEATURED} --no-default-features --features {feature} -- --test-threads 2"
+            ),
             servers,
         )?;
     }
