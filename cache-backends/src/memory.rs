@@ -1,7 +1,7 @@
 //! Values in this process.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,9 @@ use fast_cache_core::{Backend, Error};
 pub struct InMemoryBackend {
     options: LocalOptions,
     store: LocalStore,
+    /// Held while bytes are written, so that [`Backend::replace`] is one step. Typed values, which
+    /// are all that the engine writes here, do without.
+    writing: Mutex<()>,
 }
 
 /// The space of keys that are text already. The engine's own spaces have owners, which are
@@ -83,8 +86,20 @@ impl InMemoryBackend {
     fn with_options(options: LocalOptions) -> Self {
         Self {
             store: LocalStore::new(options),
+            writing: Mutex::default(),
             options,
         }
+    }
+
+    fn read(&self, key: &str) -> Option<Bytes> {
+        let entry = self.store.get(text(key), self.store.now())?;
+        entry.value.downcast_ref::<Bytes>().cloned()
+    }
+
+    fn insert(&self, key: &str, value: Bytes, expire: Option<Duration>) {
+        let size = key.len() + value.len();
+        let entry = LocalEntry::new(self.store.now(), expire, size, value);
+        drop(self.store.insert(text(key), UNPRINTED, Arc::new(entry)));
     }
 }
 
@@ -96,19 +111,29 @@ impl Default for InMemoryBackend {
 
 impl Backend for InMemoryBackend {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
-        let entry = self.store.get(text(key), self.store.now());
-        Ok(entry.and_then(|entry| entry.value.downcast_ref::<Bytes>().cloned()))
+        Ok(self.read(key))
     }
 
     async fn set(&self, key: &str, value: Bytes, expire: Option<Duration>) -> Result<(), Error> {
-        let size = key.len() + value.len();
-        let entry = LocalEntry::new(self.store.now(), expire, size, value);
-        drop(self.store.insert(text(key), UNPRINTED, Arc::new(entry)));
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.insert(key, value, expire);
         Ok(())
     }
 
-    async fn remove(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.store.remove(text(key)))
+    async fn replace(
+        &self,
+        key: &str,
+        seen: Option<&[u8]>,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> Result<bool, Error> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_seen = |there: Bytes| seen.is_some_and(|seen| there.starts_with(seen));
+        let stores = self.read(key).is_none_or(is_seen);
+        if stores {
+            self.insert(key, value, expire);
+        }
+        Ok(stores)
     }
 
     async fn clear(&self, prefix: &str) -> Result<u64, Error> {

@@ -23,7 +23,8 @@ pub use self::options::RedisOptions;
 /// reconnecting included. After a restart of the server, the first command may fail, and later
 /// ones find the new connection.
 ///
-/// A read is one `GET`, a write one `SET` with `PX` where there is a lifetime. Servers from Redis 4
+/// A read is one `GET`, a write one `SET` with `PX` where there is a lifetime, or a script of a few
+/// lines where what is there has to be compared first. Servers from Redis 4
 /// on are supported, and those that speak its protocol, such as Valkey.
 ///
 /// ```no_run
@@ -58,6 +59,22 @@ enum Connection {
 /// The longest lifetime that is sent, in milliseconds. Redis adds it to the time since 1970, and
 /// refuses a sum that overflows; this many milliseconds are 35,000 years.
 const MAX_LIFETIME: u128 = 1 << 50;
+
+/// Stores a value unless something else is there than what begins with the bytes that were seen.
+///
+/// Servers run a script as one step. Newer ones have `SET .. IFEQ`, which Redis 7 does not know and
+/// which would send a whole value back to be compared.
+const SET_IF_SEEN: &str = "
+local there = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
+if there ~= ARGV[1] and redis.call('EXISTS', KEYS[1]) == 1 then
+  return 0
+end
+if ARGV[3] then
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+else
+  redis.call('SET', KEYS[1], ARGV[2])
+end
+return 1";
 
 impl RedisBackend {
     /// Connects to one server with the default [`RedisOptions`].
@@ -114,6 +131,42 @@ impl RedisBackend {
         }
     }
 
+    async fn set_if_absent(
+        &self,
+        key: &str,
+        value: &[u8],
+        milliseconds: Option<u64>,
+    ) -> Result<bool, Error> {
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(value).arg("NX");
+        if let Some(milliseconds) = milliseconds {
+            command.arg("PX").arg(milliseconds);
+        }
+        match self.send("SET", &command).await? {
+            Value::Okay => Ok(true),
+            Value::Nil => Ok(false),
+            _ => Err(unexpected("SET")),
+        }
+    }
+
+    async fn set_if_seen(
+        &self,
+        key: &str,
+        seen: &[u8],
+        value: &[u8],
+        milliseconds: Option<u64>,
+    ) -> Result<bool, Error> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(SET_IF_SEEN).arg(1).arg(key).arg(seen).arg(value);
+        if let Some(milliseconds) = milliseconds {
+            command.arg(milliseconds);
+        }
+        match self.send("EVAL", &command).await? {
+            Value::Int(stored) => Ok(stored == 1),
+            _ => Err(unexpected("EVAL")),
+        }
+    }
+
     async fn send(&self, name: &'static str, command: &Cmd) -> Result<Value, Error> {
         self.bounded(name, self.connection.send(command)).await
     }
@@ -164,10 +217,17 @@ impl Backend for RedisBackend {
         }
     }
 
-    async fn remove(&self, key: &str) -> Result<bool, Error> {
-        match self.send("UNLINK", redis::cmd("UNLINK").arg(key)).await? {
-            Value::Int(removed) => Ok(removed > 0),
-            _ => Err(unexpected("UNLINK")),
+    async fn replace(
+        &self,
+        key: &str,
+        seen: Option<&[u8]>,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> Result<bool, Error> {
+        let milliseconds = expire.map(milliseconds);
+        match seen {
+            None => self.set_if_absent(key, &value, milliseconds).await,
+            Some(seen) => self.set_if_seen(key, seen, &value, milliseconds).await,
         }
     }
 

@@ -39,14 +39,17 @@ use crate::local::LocalStore;
 ///         self.0.lock().unwrap().insert(key.to_owned(), (value, at));
 ///         Ok(())
 ///     }
-///     async fn remove(&self, key: &str) -> Result<bool, Error> {
-///         Ok(self.0.lock().unwrap().remove(key).is_some())
-///     }
-///     async fn clear(&self, prefix: &str) -> Result<u64, Error> {
+///     async fn replace(
+///         &self, key: &str, seen: Option<&[u8]>, value: Bytes, expire: Option<Duration>,
+///     ) -> Result<bool, Error> {
+///         let now = Instant::now();
 ///         let mut map = self.0.lock().unwrap();
-///         let before = map.len();
-///         map.retain(|key, _| !key.starts_with(prefix));
-///         Ok((before - map.len()) as u64)
+///         let there = map.get(key).filter(|(_, at)| at.is_none_or(|at| now < at));
+///         let may = there.is_none_or(|(there, _)| seen.is_some_and(|seen| there.starts_with(seen)));
+///         if may {
+///             map.insert(key.to_owned(), (value, expire.and_then(|expire| now.checked_add(expire))));
+///         }
+///         Ok(may)
 ///     }
 /// }
 /// ```
@@ -85,23 +88,46 @@ pub trait Backend: Send + Sync + 'static {
         expire: Option<Duration>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Removes the value under `key`, and tells whether there was one.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot be reached or answers with an error.
-    fn remove(&self, key: &str) -> impl Future<Output = Result<bool, Error>> + Send;
-
-    /// Removes every value whose key starts with `prefix`, and counts them.
+    /// Stores `value` under `key` unless something else is there by now, and tells whether it did.
     ///
     /// # Behavior
     ///
-    /// The prefix is compared byte by byte; it holds no wildcards.
+    /// The value is stored if there is nothing under `key`, or if what is there begins with `seen`.
+    /// Looking and storing are one step that nothing comes between, also when other processes
+    /// share the store: of any number of callers that have seen the same, one succeeds. What has
+    /// expired is not there. `expire` means what it means in [`set`](Self::set).
+    ///
+    /// This is what makes invalidation final: a computation that began before an invalidation has
+    /// seen something else than what the invalidation left under the key.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be reached, or refuses the value. It is then unknown whether the value
+    /// was stored.
+    fn replace(
+        &self,
+        key: &str,
+        seen: Option<&[u8]>,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Frees every value whose key starts with `prefix`, if the store can list its keys, and counts
+    /// them.
+    ///
+    /// # Behavior
+    ///
+    /// The prefix is compared byte by byte; it holds no wildcards. The engine has made these values
+    /// unreachable already, so a store that cannot list its keys keeps this default, which frees
+    /// nothing and counts zero, and leaves them to expire.
     ///
     /// # Errors
     ///
     /// When the store cannot be reached or answers with an error.
-    fn clear(&self, prefix: &str) -> impl Future<Output = Result<u64, Error>> + Send;
+    fn clear(&self, prefix: &str) -> impl Future<Output = Result<u64, Error>> + Send {
+        let _ = prefix;
+        async { Ok(0) }
+    }
 
     /// The store of typed values in this process, for backends that have one.
     ///
@@ -125,8 +151,14 @@ impl<B: Backend> Backend for Arc<B> {
         B::set(self, key, value, expire)
     }
 
-    fn remove(&self, key: &str) -> impl Future<Output = Result<bool, Error>> + Send {
-        B::remove(self, key)
+    fn replace(
+        &self,
+        key: &str,
+        seen: Option<&[u8]>,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send {
+        B::replace(self, key, seen, value, expire)
     }
 
     fn clear(&self, prefix: &str) -> impl Future<Output = Result<u64, Error>> + Send {
@@ -156,8 +188,14 @@ pub trait DynBackend: Send + Sync + 'static {
         expire: Option<Duration>,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// See [`Backend::remove`].
-    fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, Error>>;
+    /// See [`Backend::replace`].
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        seen: Option<&'a [u8]>,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// See [`Backend::clear`].
     fn clear<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
@@ -180,8 +218,14 @@ impl<B: Backend> DynBackend for B {
         Box::pin(Backend::set(self, key, value, expire))
     }
 
-    fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(Backend::remove(self, key))
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        seen: Option<&'a [u8]>,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(Backend::replace(self, key, seen, value, expire))
     }
 
     fn clear<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>> {

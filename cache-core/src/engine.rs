@@ -224,7 +224,7 @@ impl Engine {
         if self.invalidations.permit(ticket, &printed).is_none() {
             // The invalidation may have removed the old value before this one arrived.
             self.counters.invalidated();
-            self.backend.remove(&printed).await?;
+            self.backend.set(&printed, Bytes::new(), Some(Duration::from_millis(1))).await?;
             return Ok(());
         }
         self.counters.stored();
@@ -244,7 +244,7 @@ impl Engine {
         self.invalidations.record(Scope::Key(printed.clone()));
         match self.backend.local() {
             Some(local) => Ok(local.remove(key.local())),
-            None => self.backend.remove(&printed).await,
+            None => self.backend.set(&printed, Bytes::new(), Some(Duration::from_millis(1))).await.map(|()| true),
         }
     }
 
@@ -255,7 +255,7 @@ impl Engine {
                 self.owns(key.space)
                     && print_stored(&self.prefix, key).is_some_and(|key| key == printed)
             }),
-            None => self.backend.remove(printed).await?,
+            None => self.backend.set(printed, Bytes::new(), Some(Duration::from_millis(1))).await.map(|()| true)?,
         };
         Ok(u64::from(removed))
     }

@@ -140,7 +140,7 @@ impl FastCache {
 /// # impl fast_cache_core::Backend for Map {
 /// #     async fn get(&self, _: &str) -> Result<Option<bytes::Bytes>, fast_cache_core::Error> { Ok(None) }
 /// #     async fn set(&self, _: &str, _: bytes::Bytes, _: Option<std::time::Duration>) -> Result<(), fast_cache_core::Error> { Ok(()) }
-/// #     async fn remove(&self, _: &str) -> Result<bool, fast_cache_core::Error> { Ok(false) }
+/// #     async fn replace(&self, _: &str, _: Option<&[u8]>, _: bytes::Bytes, _: Option<std::time::Duration>) -> Result<bool, fast_cache_core::Error> { Ok(true) }
 /// #     async fn clear(&self, _: &str) -> Result<u64, fast_cache_core::Error> { Ok(0) }
 /// # }
 /// use fast_cache_core::{Cache, Config, FastCache};

@@ -96,9 +96,21 @@ impl Backend for Remote {
         Ok(())
     }
 
-    async fn remove(&self, key: &str) -> Result<bool, Error> {
+    async fn replace(
+        &self,
+        key: &str,
+        seen: Option<&[u8]>,
+        value: Bytes,
+        _: Option<Duration>,
+    ) -> Result<bool, Error> {
         self.check()?;
-        Ok(self.0.map.lock().unwrap().remove(key).is_some())
+        let mut map = self.0.map.lock().unwrap();
+        let is_seen = |there: &Bytes| seen.is_some_and(|seen| there.starts_with(seen));
+        let stores = map.get(key).is_none_or(is_seen);
+        if stores {
+            map.insert(key.to_owned(), value);
+        }
+        Ok(stores)
     }
 
     async fn clear(&self, prefix: &str) -> Result<u64, Error> {

@@ -44,8 +44,15 @@ impl Backend for BytesOnly {
         self.store.set(key, value, expire).await
     }
 
-    async fn remove(&self, key: &str) -> Result<bool, Error> {
-        self.store.remove(key).await
+    async fn replace(
+        &self,
+        key: &str,
+        seen: Option<&[u8]>,
+        value: Bytes,
+        expire: Option<Duration>,
+    ) -> Result<bool, Error> {
+        self.remember(key);
+        self.store.replace(key, seen, value, expire).await
     }
 
     async fn clear(&self, prefix: &str) -> Result<u64, Error> {
