@@ -119,7 +119,7 @@
 pub use fast_cache_core::{
     Arg, Args, Backend, BoxFuture, Cache, CacheEntry, CacheValue, Clock, Coder, Config, DynBackend,
     DynKeyBuilder, Error, ErrorKind, FastCache, InitError, KeyBuilder, KeyContext, RegisteredCoder,
-    Stats,
+    Stats, TOMBSTONE_BYTES,
 };
 #[doc(inline)]
 #[doc = include_str!("docs/cache.md")]

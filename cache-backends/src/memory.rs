@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fast_cache_core::local::{LocalEntry, LocalKey, LocalOptions, LocalStore, UNPRINTED};
-use fast_cache_core::{Backend, Error};
+use fast_cache_core::{Backend, Error, TOMBSTONE_BYTES};
 
 /// Values in this process: typed, bounded, and never encoded.
 ///
@@ -137,9 +137,14 @@ impl Backend for InMemoryBackend {
     }
 
     async fn clear(&self, prefix: &str) -> Result<u64, Error> {
-        Ok(self
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let freed = self
             .store
-            .remove_where(|key| key.space == TEXTS && key.bytes.starts_with(prefix.as_bytes())))
+            .take_where(|key| key.space == TEXTS && key.bytes.starts_with(prefix.as_bytes()));
+        let values = freed
+            .iter()
+            .filter_map(|entry| entry.value.downcast_ref::<Bytes>());
+        Ok(values.filter(|value| value.len() > TOMBSTONE_BYTES).count() as u64)
     }
 
     fn local(&self) -> Option<&LocalStore> {

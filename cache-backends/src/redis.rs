@@ -157,7 +157,12 @@ impl RedisBackend {
         milliseconds: Option<u64>,
     ) -> Result<bool, Error> {
         let mut command = redis::cmd("EVAL");
-        command.arg(SET_IF_SEEN).arg(1).arg(key).arg(seen).arg(value);
+        command
+            .arg(SET_IF_SEEN)
+            .arg(1)
+            .arg(key)
+            .arg(seen)
+            .arg(value);
         if let Some(milliseconds) = milliseconds {
             command.arg(milliseconds);
         }

@@ -10,9 +10,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::backend::BoxFuture;
-use crate::engine::{Engine, Found};
+use crate::engine::{Engine, Sought, Ticket};
 use crate::error::Error;
-use crate::invalidation::Ticket;
 use crate::key::Key;
 use crate::local::AnyEntry;
 use crate::site::Site;
@@ -25,11 +24,7 @@ pub struct Access<T> {
     pub(crate) store: Store<T>,
 }
 
-type Find<T> = for<'a> fn(
-    &'a Engine,
-    &'static Site,
-    &'a Key,
-) -> BoxFuture<'a, Result<Option<Found<T>>, Error>>;
+type Find<T> = for<'a> fn(&'a Engine, &'static Site, &'a Key) -> BoxFuture<'a, Sought<T>>;
 
 type Store<T> = for<'a> fn(
     &'a Engine,

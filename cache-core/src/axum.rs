@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum_core::extract::FromRequestParts;
 use bytes::Bytes;
+use http::header::ETAG;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
@@ -171,12 +172,13 @@ impl CachedResponse {
 }
 
 /// A response as a coder sees it: the length of the encoded head in four bytes, big-endian, the
-/// head, and the body. Header values are bytes, as HTTP has them.
+/// head, and the body. Header values are bytes, as HTTP has them. The `ETag` is kept beside it.
 impl Payload for CachedResponse {
     fn encode<C: Codec>(&self, codec: &C) -> Result<Vec<u8>, Error> {
         let headers: Vec<(&str, &[u8])> = self
             .headers
             .iter()
+            .filter(|(name, _)| *name != ETAG)
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
         let head = codec.encode(&(self.status.as_u16(), headers))?;
@@ -186,7 +188,7 @@ impl Payload for CachedResponse {
         Ok([&length.to_be_bytes()[..], &head, &body].concat())
     }
 
-    fn decode<C: Codec>(codec: &C, bytes: &[u8]) -> Result<Self, Error> {
+    fn decode<C: Codec>(codec: &C, etag: &[u8], bytes: &[u8]) -> Result<Self, Error> {
         let (length, rest) = bytes.split_first_chunk().ok_or_else(damaged)?;
         let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| damaged())?;
         let (head, body) = rest.split_at_checked(length).ok_or_else(damaged)?;
@@ -197,11 +199,17 @@ impl Payload for CachedResponse {
             let value = HeaderValue::try_from(value).map_err(|_| damaged())?;
             headers.try_append(name, value).map_err(|_| damaged())?;
         }
+        let etag = HeaderValue::from_bytes(etag).map_err(|_| damaged())?;
+        headers.insert(ETAG, etag);
         Ok(Self {
             status: StatusCode::from_u16(status).map_err(|_| damaged())?,
             headers,
             body: Bytes::from(codec.decode_body(body)?),
         })
+    }
+
+    fn etag(&self) -> &[u8] {
+        self.headers.get(ETAG).map_or(&[], HeaderValue::as_bytes)
     }
 
     fn size(&self) -> usize {
@@ -229,9 +237,9 @@ fn prepare(headers: &mut HeaderMap, body: &[u8]) {
     for name in &NOT_STORED {
         headers.remove(name);
     }
-    if !headers.contains_key(http::header::ETAG) {
-        headers.insert(http::header::ETAG, crate::http::entity_tag(body));
-    }
+    // It comes last, as it does when the response is read from a shared store.
+    let own = headers.remove(ETAG);
+    headers.insert(ETAG, own.unwrap_or_else(|| crate::http::entity_tag(body)));
 }
 
 fn damaged() -> Error {

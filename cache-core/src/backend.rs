@@ -10,6 +10,10 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::local::LocalStore;
 
+/// How long a tombstone is, in bytes: what is left under a key that was invalidated. Every value
+/// that the engine stores is longer.
+pub const TOMBSTONE_BYTES: usize = 22;
+
 /// A store of bytes under text keys, with lifetimes.
 ///
 /// Implement it with plain `async fn`s and pass the value to
@@ -117,9 +121,10 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Behavior
     ///
-    /// The prefix is compared byte by byte; it holds no wildcards. The engine has made these values
-    /// unreachable already, so a store that cannot list its keys keeps this default, which frees
-    /// nothing and counts zero, and leaves them to expire.
+    /// The prefix is compared byte by byte; it holds no wildcards. What is no longer than
+    /// [`TOMBSTONE_BYTES`] is freed and not counted. The engine has made these values unreachable
+    /// already, so a store that cannot list its keys keeps this default, which frees nothing and
+    /// counts zero, and leaves them to expire.
     ///
     /// # Errors
     ///

@@ -80,8 +80,8 @@ impl<T> CacheEntry<T> {
     /// `Key` if an argument cannot be part of a key.
     pub async fn get(&self) -> Result<Option<T>, Error> {
         let (cache, key) = self.target().await?;
-        let found = (self.access.find)(cache.engine(), self.site, &key).await?;
-        Ok(found.map(|found| found.value))
+        let sought = (self.access.find)(cache.engine(), self.site, &key).await;
+        Ok(sought.found?.map(|found| found.value))
     }
 
     /// Stores a value, for as long as the function's `expire` says, else the registry's.
@@ -95,7 +95,7 @@ impl<T> CacheEntry<T> {
     pub async fn set(&self, value: T) -> Result<(), Error> {
         let (cache, key) = self.target().await?;
         let lifetime = self.expire.or_else(|| cache.expire());
-        let ticket = cache.engine().supersede(&key);
+        let ticket = cache.engine().supersede(self.site, &key).await?;
         (self.access.store)(cache.engine(), ticket, self.site, &key, &value, lifetime).await
     }
 
@@ -118,8 +118,8 @@ impl<T> CacheEntry<T> {
     /// As for [`get`](Self::get).
     pub async fn ttl(&self) -> Result<Option<Duration>, Error> {
         let (cache, key) = self.target().await?;
-        let found = (self.access.find)(cache.engine(), self.site, &key).await?;
-        Ok(found.map(|found| match found.times.remaining {
+        let sought = (self.access.find)(cache.engine(), self.site, &key).await;
+        Ok(sought.found?.map(|found| match found.times.remaining {
             Some(milliseconds) => Duration::from_millis(milliseconds),
             None => Duration::MAX,
         }))

@@ -21,6 +21,7 @@ pub struct Config {
     pub(crate) coder: RegisteredCoder,
     pub(crate) key_builder: Option<Arc<dyn DynKeyBuilder>>,
     pub(crate) enabled: bool,
+    pub(crate) invalidation_delay: Duration,
     pub(crate) clock: Clock,
     #[cfg(feature = "axum")]
     pub(crate) http: crate::handler::HttpConfig,
@@ -36,6 +37,7 @@ impl Config {
             coder: default_coder(),
             key_builder: None,
             enabled: true,
+            invalidation_delay: Duration::from_millis(100),
             clock: Clock::system(),
             #[cfg(feature = "axum")]
             http: crate::handler::HttpConfig::default(),
@@ -82,6 +84,20 @@ impl Config {
     #[must_use]
     pub fn enable(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
+        self
+    }
+
+    /// Sets how long another process may take to notice that a namespace or the whole cache was
+    /// cleared in a shared store; 100 milliseconds by default.
+    ///
+    /// A process reads what was cleared at most this often, in one round trip beside a lookup, and
+    /// `clear` and `clear_namespace` wait as long, so that when they return, no process serves what
+    /// they cleared. With zero, every lookup reads it, and nobody waits. A store in which reads are
+    /// paid for wants seconds. Processes that share a store need the same delay. It does not
+    /// matter to values in this process, nor to the invalidation of single entries.
+    #[must_use]
+    pub fn invalidation_delay(mut self, delay: Duration) -> Self {
+        self.invalidation_delay = delay;
         self
     }
 

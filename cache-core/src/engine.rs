@@ -10,11 +10,12 @@ use crate::backend::DynBackend;
 use crate::clock::{Clock, milliseconds};
 use crate::coder::RegisteredCoder;
 use crate::config::Config;
-use crate::entry::{Envelope, fingerprint};
+use crate::entry::{Envelope, Expected, Generations, Record, Tags, fingerprint};
 use crate::error::{Error, ErrorKind};
-use crate::invalidation::{Invalidations, Scope, Ticket};
+use crate::invalidation::{Invalidations, Moment, Scope};
 use crate::key::{Key, cache_prefix, hash_printed, key_prefix, print_stored, split_space};
 use crate::local::{AnyEntry, LocalEntry, LocalKey, LocalStore};
+use crate::remote::{Content, Observation, Remote};
 use crate::site::{self, Site};
 use crate::stats::{Counters, Stats};
 use crate::value::{Codec, CoderChoice, Payload};
@@ -31,8 +32,33 @@ pub(crate) struct Engine {
     expire: Option<Duration>,
     coder: RegisteredCoder,
     clock: Clock,
-    invalidations: Invalidations,
+    invalidations: Arc<Invalidations>,
+    remote: Remote,
     counters: Counters,
+}
+
+/// What a lookup gives: a value, or what must be known to store one.
+pub(crate) struct Sought<T> {
+    pub(crate) found: Result<Option<Found<T>>, Error>,
+    pub(crate) ticket: Ticket,
+}
+
+/// What a computation must know about the time before it began, to be stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    moment: Moment,
+    basis: Basis,
+}
+
+/// What is known about a shared store.
+#[derive(Clone, Copy, Debug)]
+enum Basis {
+    /// Nothing: no value can be stored there.
+    Unknown,
+    /// What was under the key.
+    Observed(Observation),
+    /// The value comes from the caller, and goes over whatever there is.
+    Override(Generations),
 }
 
 /// A value that was found.
@@ -63,17 +89,26 @@ impl Times {
 
 impl Engine {
     pub(crate) fn new(config: Config) -> Self {
+        let mut invalidations = Arc::default();
         if let Some(local) = config.backend.local() {
             local.use_clock(config.clock.clone());
+            invalidations = local.invalidations();
         }
+        let remote = Remote::new(
+            Arc::clone(&config.backend),
+            &config.prefix,
+            config.invalidation_delay,
+            config.clock.clone(),
+        );
         Self {
+            remote,
             prefix_number: site::prefix(&config.prefix),
             backend: config.backend,
             prefix: config.prefix,
             expire: config.expire,
             coder: config.coder,
             clock: config.clock,
-            invalidations: Invalidations::default(),
+            invalidations,
             counters: Counters::default(),
         }
     }
@@ -112,9 +147,13 @@ impl Engine {
         stats
     }
 
-    /// To be called before a computation reads anything; see [`store`](Self::store).
+    /// To be called before a computation reads anything, where the store is local; see
+    /// [`store`](Self::store).
     pub(crate) fn begin(&self) -> Ticket {
-        self.invalidations.begin()
+        Ticket {
+            moment: self.invalidations.begin(),
+            basis: Basis::Unknown,
+        }
     }
 
     /// Looks into the local store, and gives the entry with its times. The value in it is cloned
@@ -148,22 +187,47 @@ impl Engine {
         self.backend.local().is_some()
     }
 
-    /// Looks into the local store and then into the remote one, and says what went wrong.
+    /// Looks into the store, and gives what it found with what a computation that begins then has to
+    /// know.
     pub(crate) async fn try_find<T: Payload, C: CoderChoice>(
         &self,
-        site: &Site,
+        site: &'static Site,
         key: &Key,
-    ) -> Result<Option<Found<T>>, Error> {
+    ) -> Sought<T> {
+        let ticket = self.begin();
         if self.is_local() {
-            return Ok(self.find_local(key.local()).and_then(|(entry, times)| {
+            let found = self.find_local(key.local()).and_then(|(entry, times)| {
                 let value = self.downcast::<T>(&entry)?.clone();
                 Some(Found { value, times })
-            }));
+            });
+            return Sought {
+                found: Ok(found),
+                ticket,
+            };
         }
-        let Some(bytes) = self.backend.get(&key.printed(&self.prefix)).await? else {
-            return Ok(None);
+        let printed = key.printed(&self.prefix);
+        let reading = match self.remote.read(&printed, site.namespace_name()).await {
+            Ok(reading) => reading,
+            Err(error) => {
+                return Sought {
+                    found: Err(error),
+                    ticket,
+                };
+            }
         };
-        self.open::<T, C>(site, &bytes)
+        let observation = reading.observation;
+        let found = match reading.content {
+            Content::Nothing => Ok(None),
+            Content::Value(bytes) => self.open::<T, C>(site, &bytes, &observation),
+            Content::Foreign(error) => Err(error),
+        };
+        Sought {
+            found,
+            ticket: Ticket {
+                basis: Basis::Observed(observation),
+                ..ticket
+            },
+        }
     }
 
     /// As [`try_find`](Self::try_find), where an error is a miss that is counted and logged.
@@ -172,14 +236,13 @@ impl Engine {
         access: Access<T>,
         site: &'static Site,
         key: &Key,
-    ) -> Option<Found<T>> {
-        match (access.find)(self, site, key).await {
-            Ok(found) => found,
-            Err(error) => {
-                self.report(site, &error);
-                None
-            }
-        }
+    ) -> (Option<Found<T>>, Ticket) {
+        let sought = (access.find)(self, site, key).await;
+        let found = sought.found.unwrap_or_else(|error| {
+            self.report(site, &error);
+            None
+        });
+        (found, sought.ticket)
     }
 
     /// Stores a value for `lifetime`, unless its key was invalidated since the ticket was taken.
@@ -211,31 +274,34 @@ impl Engine {
             return Ok(());
         }
         let printed = key.printed(&self.prefix);
-        if let Some(local) = self.backend.local() {
-            self.store_local(local, ticket, key, &printed, value, lifetime);
-            return Ok(());
+        let stored = match self.backend.local() {
+            Some(local) => self.store_local(local, ticket, key, &printed, value, lifetime),
+            None => {
+                self.store_remote::<T, C>(ticket, site, &printed, value, lifetime)
+                    .await?
+            }
+        };
+        match stored {
+            Stored::Yes => self.counters.stored(),
+            Stored::Invalidated => self.counters.invalidated(),
+            Stored::Unknown => {}
         }
-        let sealed = self.seal::<T, C>(site, value, lifetime)?;
-        if self.invalidations.permit(ticket, &printed).is_none() {
-            self.counters.invalidated();
-            return Ok(());
-        }
-        self.backend.set(&printed, sealed, lifetime).await?;
-        if self.invalidations.permit(ticket, &printed).is_none() {
-            // The invalidation may have removed the old value before this one arrived.
-            self.counters.invalidated();
-            self.backend.set(&printed, Bytes::new(), Some(Duration::from_millis(1))).await?;
-            return Ok(());
-        }
-        self.counters.stored();
         Ok(())
     }
 
     /// Ends what is being computed for a key, whose value is about to be set by hand.
-    pub(crate) fn supersede(&self, key: &Key) -> Ticket {
+    pub(crate) async fn supersede(&self, site: &'static Site, key: &Key) -> Result<Ticket, Error> {
         self.invalidations
             .record(Scope::Key(key.printed(&self.prefix)));
-        self.begin()
+        let ticket = self.begin();
+        if self.is_local() {
+            return Ok(ticket);
+        }
+        let generations = self.remote.generations(site.namespace_name()).await?;
+        Ok(Ticket {
+            basis: Basis::Override(generations),
+            ..ticket
+        })
     }
 
     /// Removes one entry, and tells whether there was one.
@@ -244,18 +310,21 @@ impl Engine {
         self.invalidations.record(Scope::Key(printed.clone()));
         match self.backend.local() {
             Some(local) => Ok(local.remove(key.local())),
-            None => self.backend.set(&printed, Bytes::new(), Some(Duration::from_millis(1))).await.map(|()| true),
+            None => self.remote.invalidate(&printed).await,
         }
     }
 
     pub(crate) async fn clear_key(&self, printed: &str) -> Result<u64, Error> {
+        if !printed.starts_with(&cache_prefix(&self.prefix)) {
+            return Ok(0);
+        }
         self.invalidations.record(Scope::Key(printed.to_owned()));
         let removed = match self.backend.local() {
             Some(local) => local.remove_printed(hash_printed(printed), |key| {
                 self.owns(key.space)
                     && print_stored(&self.prefix, key).is_some_and(|key| key == printed)
             }),
-            None => self.backend.set(printed, Bytes::new(), Some(Duration::from_millis(1))).await.map(|()| true)?,
+            None => self.remote.invalidate(printed).await?,
         };
         Ok(u64::from(removed))
     }
@@ -264,7 +333,7 @@ impl Engine {
         let prefix = key_prefix(&self.prefix, namespace);
         self.invalidations.record(Scope::Prefix(prefix.clone()));
         let Some(local) = self.backend.local() else {
-            return self.backend.clear(&prefix).await;
+            return self.remote.clear_namespace(namespace, &prefix).await;
         };
         let owners = site::in_namespace(namespace);
         Ok(local.remove_where(|key| {
@@ -278,7 +347,7 @@ impl Engine {
         self.invalidations.record(Scope::Prefix(prefix.clone()));
         match self.backend.local() {
             Some(local) => Ok(local.remove_where(|key| self.owns(key.space))),
-            None => self.backend.clear(&prefix).await,
+            None => self.remote.clear(&prefix).await,
         }
     }
 
@@ -307,18 +376,53 @@ impl Engine {
         printed: &str,
         value: &T,
         lifetime: Option<Duration>,
-    ) {
+    ) -> Stored {
         let size = OVERHEAD + key.local().bytes.len() + value.size();
         let entry = LocalEntry::new(self.clock.now(), lifetime, size, value.clone());
         let entry = Arc::new(entry);
-        let Some(permit) = self.invalidations.permit(ticket, printed) else {
-            self.counters.invalidated();
-            return;
+        let Some(permit) = self.invalidations.permit(ticket.moment, printed) else {
+            return Stored::Invalidated;
         };
         let displaced = local.insert(key.local(), hash_printed(printed), entry);
         drop(permit);
         drop(displaced);
-        self.counters.stored();
+        Stored::Yes
+    }
+
+    async fn store_remote<T: Payload, C: CoderChoice>(
+        &self,
+        ticket: Ticket,
+        site: &Site,
+        printed: &str,
+        value: &T,
+        lifetime: Option<Duration>,
+    ) -> Result<Stored, Error> {
+        if self.invalidations.permit(ticket.moment, printed).is_none() {
+            return Ok(Stored::Invalidated);
+        }
+        let seal = |generations, guarded_until| {
+            self.seal::<T, C>(site, value, lifetime, generations, guarded_until)
+        };
+        match ticket.basis {
+            Basis::Unknown => Ok(Stored::Unknown),
+            Basis::Override(generations) => {
+                let record = seal(generations, self.remote.new_guard())?;
+                self.remote.put(printed, record, lifetime).await?;
+                Ok(Stored::Yes)
+            }
+            Basis::Observed(observation) => {
+                let record = seal(observation.generations, self.remote.guard(&observation))?;
+                let stored = self
+                    .remote
+                    .store(&observation, printed, record, lifetime)
+                    .await?;
+                Ok(if stored {
+                    Stored::Yes
+                } else {
+                    Stored::Invalidated
+                })
+            }
+        }
     }
 
     fn seal<T: Payload, C: CoderChoice>(
@@ -326,33 +430,41 @@ impl Engine {
         site: &Site,
         value: &T,
         lifetime: Option<Duration>,
+        generations: Generations,
+        guarded_until: u64,
     ) -> Result<Bytes, Error> {
         let codec = C::resolve(&self.coder);
         let payload = value.encode(&codec)?;
         let made_at = self.clock.wall();
+        let fresh_until = lifetime.map(|lifetime| made_at.saturating_add(milliseconds(lifetime)));
         let envelope = Envelope {
+            guarded_until,
             made_at,
-            fresh_until: lifetime.map(|lifetime| made_at.saturating_add(milliseconds(lifetime))),
+            fresh_until,
+            useful_until: fresh_until,
+            generations,
             fingerprint: fingerprint::<T>(),
             version: site.version_number(),
             coder: codec.id(),
+            etag: value.etag(),
+            tags: Tags::NONE,
         };
-        Ok(envelope.seal(&payload))
+        envelope.seal(&payload)
     }
 
     fn open<T: Payload, C: CoderChoice>(
         &self,
         site: &Site,
         bytes: &Bytes,
+        observation: &Observation,
     ) -> Result<Option<Found<T>>, Error> {
         let codec = C::resolve(&self.coder);
-        let (envelope, payload) = Envelope::open(bytes)?;
-        envelope.check(&Envelope {
-            fingerprint: fingerprint::<T>(),
-            version: site.version_number(),
-            coder: codec.id(),
-            ..envelope
-        })?;
+        let Record::Value(envelope, payload) = Record::read(bytes)? else {
+            return Ok(None);
+        };
+        if !observation.admits(&envelope) {
+            return Ok(None);
+        }
         let now = self.clock.wall();
         let times = Times {
             #[cfg(feature = "axum")]
@@ -362,7 +474,21 @@ impl Engine {
         if times.remaining == Some(0) {
             return Ok(None);
         }
-        let value = T::decode(&codec, payload)?;
+        envelope.check(&Expected {
+            fingerprint: fingerprint::<T>(),
+            version: site.version_number(),
+            coder: codec.id(),
+        })?;
+        let value = T::decode(&codec, envelope.etag, payload)?;
         Ok(Some(Found { value, times }))
     }
+}
+
+/// What became of a value that was to be stored.
+enum Stored {
+    Yes,
+    /// Something newer is there: the value was invalidated, or another process stored one.
+    Invalidated,
+    /// The lookup failed, so that nobody knows whether the value may be stored.
+    Unknown,
 }

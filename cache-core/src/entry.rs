@@ -1,19 +1,44 @@
-//! The envelope around a value in a shared store.
+//! What is kept in a shared store: values in envelopes, tombstones, and barriers.
+//!
+//! Every record begins with the same head:
 //!
 //! | offset | bytes | content |
 //! | --- | --- | --- |
 //! | 0 | 4 | magic: `f8 66 63 0a` |
 //! | 4 | 1 | format version: 1 |
-//! | 5 | 8 | made at, milliseconds since the Unix epoch |
-//! | 13 | 8 | fresh until, milliseconds since the Unix epoch; all ones: no end |
-//! | 21 | 8 | fingerprint of the value's type |
-//! | 29 | 8 | `version` of the function |
-//! | 37 | 1 | length `n` of the coder's id |
-//! | 38 | n | the coder's id |
-//! | 38 + n | rest | the value, as the coder wrote it |
+//! | 5 | 8 | id, new with every write; of a barrier, its generation |
+//! | 13 | 1 | kind: 0 a value, 1 a tombstone, 2 a barrier |
 //!
-//! Numbers are big-endian. Whatever differs from what the reader expects is a miss: the bytes come
-//! from a store that others can write to.
+//! A barrier is a head alone. A tombstone goes on with the time until which it is needed:
+//!
+//! | offset | bytes | content |
+//! | --- | --- | --- |
+//! | 14 | 8 | guarded until |
+//!
+//! A value goes on with all that a reader checks:
+//!
+//! | offset | bytes | content |
+//! | --- | --- | --- |
+//! | 14 | 8 | guarded until; 0: not guarded |
+//! | 22 | 8 | made at |
+//! | 30 | 8 | fresh until; all ones: no end |
+//! | 38 | 8 | useful until; all ones: no end |
+//! | 46 | 8 | generation of the cache |
+//! | 54 | 8 | generation of the namespace |
+//! | 62 | 8 | fingerprint of the value's type |
+//! | 70 | 8 | `version` of the function |
+//! | 78 | 1 + n | the coder's id, behind its length |
+//! | | 2 + n | the content's `ETag`, behind its length; empty for what is no response |
+//! | | 2 | how many tags there are |
+//! | | 2 + n + 8 | for each, the tag behind its length, and its generation |
+//! | | rest | the value, as the coder wrote it |
+//!
+//! Numbers are big-endian, and times are milliseconds since the Unix epoch. Whatever differs from
+//! what the reader expects is a miss: the bytes come from a store that others can write to.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
@@ -22,69 +47,128 @@ use crate::error::{Error, ErrorKind};
 
 const MAGIC: [u8; 4] = [0xf8, b'f', b'c', 0x0a];
 const FORMAT: u8 = 1;
-const FIXED: usize = 38;
+const VALUE: u8 = 0;
+const TOMBSTONE: u8 = 1;
+const BARRIER: u8 = 2;
 const NEVER: u64 = u64::MAX;
+
+/// The first bytes of a record, its id included: no two writes share them.
+pub(crate) type Seen = [u8; 13];
+
+/// One of the things that are stored under keys.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Record<'a> {
+    /// A value, with what is known about it.
+    Value(Envelope<'a>, &'a [u8]),
+    /// The key was invalidated.
+    Tombstone(Tombstone),
+    /// The number of a barrier's current generation.
+    Barrier(u64),
+}
 
 /// What is stored beside a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Envelope<'a> {
+    /// Until when the value is kept in the tombstone's place that it was stored over, in
+    /// milliseconds since the Unix epoch; 0 if it was not.
+    pub(crate) guarded_until: u64,
     /// When the value was made, in milliseconds since the Unix epoch.
     pub(crate) made_at: u64,
     /// When it expires, in milliseconds since the Unix epoch; `None` if it does not.
     pub(crate) fresh_until: Option<u64>,
+    /// Until when it is of any use, in milliseconds since the Unix epoch; `None` for no end.
+    pub(crate) useful_until: Option<u64>,
+    /// The barriers that were in force when its computation began.
+    pub(crate) generations: Generations,
     /// See [`fingerprint`].
     pub(crate) fingerprint: u64,
     /// The `version` of the function.
     pub(crate) version: u64,
     /// The id of the coder that wrote the value.
     pub(crate) coder: &'a str,
+    /// The content's `ETag` if it is a response, else empty.
+    pub(crate) etag: &'a [u8],
+    /// What the value can be invalidated by beside its key and its namespace.
+    pub(crate) tags: Tags<'a>,
+}
+
+/// The generations of the barriers that cover an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generations {
+    pub(crate) cache: u64,
+    pub(crate) namespace: u64,
+}
+
+/// What an invalidation leaves under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tombstone {
+    /// Until when a computation that began before the invalidation may try to store its value, in
+    /// milliseconds since the Unix epoch.
+    pub(crate) guarded_until: u64,
+}
+
+/// Tags and their generations, as they are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tags<'a> {
+    count: u16,
+    bytes: &'a [u8],
+}
+
+impl Tags<'_> {
+    pub(crate) const NONE: Self = Self {
+        count: 0,
+        bytes: &[],
+    };
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl Tombstone {
+    pub(crate) fn seal(self) -> Bytes {
+        let mut bytes = head(unique(), TOMBSTONE);
+        bytes.extend_from_slice(&self.guarded_until.to_be_bytes());
+        Bytes::from(bytes)
+    }
 }
 
 impl Envelope<'_> {
     /// Puts the envelope around an encoded value.
-    pub(crate) fn seal(&self, payload: &[u8]) -> Bytes {
-        let (length, coder) = coder_id(self.coder);
-        let mut bytes = Vec::with_capacity(FIXED + coder.len() + payload.len());
-        bytes.extend_from_slice(&MAGIC);
-        bytes.push(FORMAT);
-        bytes.extend_from_slice(&self.made_at.to_be_bytes());
-        bytes.extend_from_slice(&self.fresh_until.unwrap_or(NEVER).to_be_bytes());
-        bytes.extend_from_slice(&self.fingerprint.to_be_bytes());
-        bytes.extend_from_slice(&self.version.to_be_bytes());
-        bytes.push(length);
+    ///
+    /// # Errors
+    ///
+    /// If the `ETag` is longer than 65,535 bytes.
+    pub(crate) fn seal(&self, payload: &[u8]) -> Result<Bytes, Error> {
+        let (coder_length, coder) = coder_id(self.coder);
+        let etag_length = u16::try_from(self.etag.len())
+            .map_err(|_| Error::new(ErrorKind::Encode, "the response's etag is too long"))?;
+        let mut bytes = head(unique(), VALUE);
+        bytes.reserve(96 + coder.len() + self.etag.len() + self.tags.bytes.len() + payload.len());
+        for number in [
+            self.guarded_until,
+            self.made_at,
+            self.fresh_until.unwrap_or(NEVER),
+            self.useful_until.unwrap_or(NEVER),
+            self.generations.cache,
+            self.generations.namespace,
+            self.fingerprint,
+            self.version,
+        ] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes.push(coder_length);
         bytes.extend_from_slice(coder);
+        bytes.extend_from_slice(&etag_length.to_be_bytes());
+        bytes.extend_from_slice(self.etag);
+        bytes.extend_from_slice(&self.tags.count.to_be_bytes());
+        bytes.extend_from_slice(self.tags.bytes);
         bytes.extend_from_slice(payload);
-        Bytes::from(bytes)
-    }
-
-    /// Reads an envelope, and gives it with the value inside, which is still encoded.
-    pub(crate) fn open(bytes: &Bytes) -> Result<(Envelope<'_>, &[u8]), Error> {
-        let (fixed, rest) = bytes
-            .split_first_chunk::<FIXED>()
-            .ok_or_else(|| foreign("it is too short"))?;
-        if fixed[..4] != MAGIC {
-            return Err(foreign("it was not written by fast-cache"));
-        }
-        if fixed[4] != FORMAT {
-            return Err(foreign("its format version is unknown"));
-        }
-        let (coder, payload) = rest
-            .split_at_checked(usize::from(fixed[37]))
-            .ok_or_else(|| foreign("it is cut off"))?;
-        let coder = std::str::from_utf8(coder).map_err(|_| foreign("its coder has no name"))?;
-        let fresh_until = number(fixed, 13);
-        let envelope = Envelope {
-            made_at: number(fixed, 5),
-            fresh_until: (fresh_until != NEVER).then_some(fresh_until),
-            fingerprint: number(fixed, 21),
-            version: number(fixed, 29),
-            coder,
-        };
-        Ok((envelope, payload))
+        Ok(Bytes::from(bytes))
     }
 
     /// Checks that the value was written by this function, under this coder.
-    pub(crate) fn check(&self, expected: &Envelope<'_>) -> Result<(), Error> {
+    pub(crate) fn check(&self, expected: &Expected) -> Result<(), Error> {
         if self.coder.as_bytes() != coder_id(expected.coder).1 {
             return Err(foreign("it was written by another coder"));
         }
@@ -98,6 +182,53 @@ impl Envelope<'_> {
     }
 }
 
+/// What a reader can decode.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    pub(crate) coder: &'static str,
+    pub(crate) version: u64,
+    pub(crate) fingerprint: u64,
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record.
+    ///
+    /// # Errors
+    ///
+    /// Of the kind `Decode`, for bytes that are none.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Error> {
+        let mut reader = Reader(bytes);
+        if reader.take::<4>()? != MAGIC {
+            return Err(foreign("it was not written by fast-cache"));
+        }
+        let [format] = reader.take()?;
+        if format != FORMAT {
+            return Err(foreign("its format version is unknown"));
+        }
+        let id = reader.number()?;
+        let [kind] = reader.take()?;
+        match kind {
+            VALUE => reader.envelope(),
+            TOMBSTONE => Ok(Self::Tombstone(Tombstone {
+                guarded_until: reader.number()?,
+            })),
+            BARRIER => Ok(Self::Barrier(id)),
+            _ => Err(foreign("its kind is unknown")),
+        }
+    }
+}
+
+/// The first bytes of a record, to recognize it by; `None` if the bytes are too few for one.
+pub(crate) fn seen(bytes: &[u8]) -> Option<Seen> {
+    bytes.first_chunk().copied()
+}
+
+/// A barrier of a new generation.
+pub(crate) fn new_barrier() -> (u64, Bytes) {
+    let generation = unique();
+    (generation, Bytes::from(head(generation, BARRIER)))
+}
+
 /// Tells the type `T` from others across processes: the first bytes of the MD5 of its name.
 pub(crate) fn fingerprint<T: ?Sized>() -> u64 {
     let digest = Md5::digest(std::any::type_name::<T>());
@@ -107,19 +238,103 @@ pub(crate) fn fingerprint<T: ?Sized>() -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
+fn head(id: u64, kind: u8) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.push(FORMAT);
+    bytes.extend_from_slice(&id.to_be_bytes());
+    bytes.push(kind);
+    bytes
+}
+
+/// A number that no other call gives, in this process or in another: a count, under a keyed hash
+/// whose key the system's randomness makes.
+fn unique() -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    KEY.hash_one(COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The bytes of a record that are not read yet.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn envelope(mut self) -> Result<Record<'a>, Error> {
+        let envelope = Envelope {
+            guarded_until: self.number()?,
+            made_at: self.number()?,
+            fresh_until: self.time()?,
+            useful_until: self.time()?,
+            generations: Generations {
+                cache: self.number()?,
+                namespace: self.number()?,
+            },
+            fingerprint: self.number()?,
+            version: self.number()?,
+            coder: self.coder()?,
+            etag: self.counted()?,
+            tags: self.tags()?,
+        };
+        Ok(Record::Value(envelope, self.0))
+    }
+
+    fn coder(&mut self) -> Result<&'a str, Error> {
+        let [length] = self.take()?;
+        std::str::from_utf8(self.split(usize::from(length))?)
+            .map_err(|_| foreign("its coder has no name"))
+    }
+
+    fn tags(&mut self) -> Result<Tags<'a>, Error> {
+        let count = u16::from_be_bytes(self.take()?);
+        let start = self.0;
+        for _ in 0..count {
+            self.counted()?;
+            self.number()?;
+        }
+        Ok(Tags {
+            count,
+            bytes: &start[..start.len() - self.0.len()],
+        })
+    }
+
+    /// Bytes behind their length.
+    fn counted(&mut self) -> Result<&'a [u8], Error> {
+        let length = u16::from_be_bytes(self.take()?);
+        self.split(usize::from(length))
+    }
+
+    fn time(&mut self) -> Result<Option<u64>, Error> {
+        let time = self.number()?;
+        Ok((time != NEVER).then_some(time))
+    }
+
+    fn number(&mut self) -> Result<u64, Error> {
+        Ok(u64::from_be_bytes(self.take()?))
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or_else(cut_off)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn split(&mut self, at: usize) -> Result<&'a [u8], Error> {
+        let (taken, rest) = self.0.split_at_checked(at).ok_or_else(cut_off)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+}
+
 /// The id of a coder as it is stored: at most 255 bytes of it.
 fn coder_id(id: &str) -> (u8, &[u8]) {
     let length = u8::try_from(id.len()).unwrap_or(u8::MAX);
     (length, &id.as_bytes()[..usize::from(length)])
 }
 
-fn number(fixed: &[u8; FIXED], at: usize) -> u64 {
-    fixed[at..at + 8]
-        .iter()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+fn cut_off() -> Error {
+    foreign("it is cut off")
 }
 
-fn foreign(why: &'static str) -> Error {
+pub(crate) fn foreign(why: &'static str) -> Error {
     Error::new(
         ErrorKind::Decode,
         format!("the stored entry cannot be used: {why}"),
@@ -131,69 +346,122 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::backend::TOMBSTONE_BYTES;
+
+    const EXPECTED: Expected = Expected {
+        coder: "json",
+        version: 3,
+        fingerprint: 7,
+    };
 
     fn envelope() -> Envelope<'static> {
         Envelope {
+            guarded_until: 0,
             made_at: 1_767_225_600_000,
             fresh_until: Some(1_767_225_660_000),
-            fingerprint: fingerprint::<String>(),
+            useful_until: None,
+            generations: Generations {
+                cache: 1,
+                namespace: 2,
+            },
+            fingerprint: 7,
             version: 3,
             coder: "json",
+            etag: b"\"abc\"",
+            tags: Tags {
+                count: 1,
+                bytes: b"\x00\x04user\0\0\0\0\0\0\0\x09",
+            },
         }
     }
 
     #[test]
-    fn what_is_sealed_opens_to_the_same() {
-        let sealed = envelope().seal(b"\"value\"");
-        let (opened, payload) = Envelope::open(&sealed).unwrap();
-        assert_eq!(opened, envelope());
-        assert_eq!(payload, b"\"value\"");
-        assert!(opened.check(&envelope()).is_ok());
+    fn what_is_sealed_is_read_as_it_was() {
+        let sealed = envelope().seal(b"\"value\"").unwrap();
+        let record = Record::read(&sealed).unwrap();
+        assert_eq!(record, Record::Value(envelope(), b"\"value\""));
+        assert!(envelope().check(&EXPECTED).is_ok());
+
+        let tombstone = Tombstone { guarded_until: 5 };
+        let sealed = tombstone.seal();
+        assert_eq!(sealed.len(), TOMBSTONE_BYTES);
+        assert_eq!(Record::read(&sealed).unwrap(), Record::Tombstone(tombstone));
+
+        let (generation, sealed) = new_barrier();
+        assert_eq!(Record::read(&sealed).unwrap(), Record::Barrier(generation));
+    }
+
+    #[test]
+    fn no_two_writes_look_the_same() {
+        let seal = || seen(&envelope().seal(b"").unwrap()).unwrap();
+        assert_ne!(seal(), seal());
+        assert_ne!(new_barrier().0, new_barrier().0);
+        let tombstone = Tombstone { guarded_until: 5 };
+        assert_ne!(tombstone.seal(), tombstone.seal());
     }
 
     #[test]
     fn another_coder_version_or_type_is_refused() {
-        let expected = envelope();
-        for other in [
-            Envelope {
-                coder: "msgpack",
-                ..expected
-            },
-            Envelope {
-                version: 4,
-                ..expected
-            },
-            Envelope {
-                fingerprint: fingerprint::<u64>(),
-                ..expected
-            },
-        ] {
-            let sealed = other.seal(b"");
-            let (opened, _) = Envelope::open(&sealed).unwrap();
-            let error = opened.check(&expected).unwrap_err();
+        let changes: [fn(&mut Envelope<'_>); 3] = [
+            |envelope| envelope.coder = "msgpack",
+            |envelope| envelope.version = 4,
+            |envelope| envelope.fingerprint = 8,
+        ];
+        for change in changes {
+            let mut other = envelope();
+            change(&mut other);
+            let error = other.check(&EXPECTED).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Decode);
         }
     }
 
     #[test]
-    fn every_cut_of_an_envelope_is_an_error_or_an_empty_value() {
-        let sealed = envelope().seal(b"");
+    fn every_cut_of_a_head_is_an_error() {
+        let sealed = envelope().seal(b"").unwrap();
         for end in 0..sealed.len() {
-            assert!(Envelope::open(&sealed.slice(..end)).is_err());
+            assert!(Record::read(&sealed[..end]).is_err(), "cut at {end}");
         }
-        assert!(Envelope::open(&sealed).unwrap().1.is_empty());
+        assert_eq!(
+            Record::read(&sealed).unwrap(),
+            Record::Value(envelope(), b"")
+        );
+    }
+
+    #[test]
+    fn the_coder_of_a_long_name_is_recognized() {
+        static LONG: LazyLock<String> = LazyLock::new(|| "x".repeat(300));
+        let mut envelope = envelope();
+        envelope.coder = &LONG;
+        let sealed = envelope.seal(b"").unwrap();
+        let Record::Value(read, _) = Record::read(&sealed).unwrap() else {
+            panic!("a value was stored");
+        };
+        assert!(
+            read.check(&Expected {
+                coder: &LONG,
+                ..EXPECTED
+            })
+            .is_ok()
+        );
     }
 
     proptest! {
         #[test]
         fn foreign_bytes_never_panic(bytes: Vec<u8>) {
-            let _ = Envelope::open(&Bytes::from(bytes));
+            let _ = Record::read(&bytes);
         }
 
         #[test]
-        fn foreign_bytes_behind_our_magic_never_panic(rest: Vec<u8>) {
-            let bytes = [&MAGIC[..], &[FORMAT], &rest].concat();
-            let _ = Envelope::open(&Bytes::from(bytes));
+        fn foreign_bytes_behind_our_head_never_panic(kind in 0..4_u8, rest: Vec<u8>) {
+            let _ = Record::read(&[head(1, kind), rest].concat());
+        }
+
+        #[test]
+        fn damaged_envelopes_never_panic(at in 0..120_usize, byte: u8) {
+            let mut sealed = envelope().seal(b"value").unwrap().to_vec();
+            let at = at % sealed.len();
+            sealed[at] = byte;
+            let _ = Record::read(&sealed);
         }
     }
 }

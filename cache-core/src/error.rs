@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Decode,
     /// The backend answered with an error, or did not answer.
     Backend,
+    /// A computation took so long that its value could not be stored any more.
+    Late,
 }
 
 impl Error {
@@ -115,6 +117,7 @@ impl fmt::Display for ErrorKind {
             Self::Encode => "encode",
             Self::Decode => "decode",
             Self::Backend => "backend",
+            Self::Late => "late",
         })
     }
 }

@@ -166,10 +166,13 @@ where
     let Miss { cache, site, key } = miss;
     let engine = cache.engine();
     let access = Access::<CachedResponse>::new::<C>();
-    let fresh = asked.may_be_answered() && (!key.is_looked_up() || !engine.is_local());
+    let is_looked_up = key.is_looked_up() && engine.is_local();
     let key = key.resolve(&cache, site).await;
-    if fresh
-        && let Some(found) = engine.find(access, site, &key).await
+    let (found, ticket) = match is_looked_up {
+        true => (None, engine.begin()),
+        false => engine.find(access, site, &key).await,
+    };
+    if let Some(found) = found
         && asked.accepts(found.times)
     {
         engine.counters().hit();
@@ -186,7 +189,6 @@ where
     }
 
     engine.counters().miss();
-    let ticket = engine.begin();
     let returned = future.await;
     let verdict = S::split(&returned).map(rules);
     let wishes = response.take();

@@ -1,4 +1,5 @@
-//! What was invalidated stays so: no value computed from before an invalidation is stored after it.
+//! What was invalidated stays so: no value computed from before an invalidation is stored after it
+//! by this process.
 
 use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -37,7 +38,7 @@ struct Log {
 
 /// The moment a computation began.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket(u64);
+pub(crate) struct Moment(u64);
 
 /// While it lives, no invalidation takes place.
 #[derive(Debug)]
@@ -47,8 +48,8 @@ pub(crate) struct Permit<'a>(
 
 impl Invalidations {
     /// To be called before a computation reads anything.
-    pub(crate) fn begin(&self) -> Ticket {
-        Ticket(self.read().count)
+    pub(crate) fn begin(&self) -> Moment {
+        Moment(self.read().count)
     }
 
     /// To be called before anything is removed: a store that looks later finds the invalidation,
@@ -62,10 +63,10 @@ impl Invalidations {
         log.recent.push_back(scope);
     }
 
-    /// Permits to store a value under `printed`, unless it was invalidated since the ticket.
-    pub(crate) fn permit(&self, ticket: Ticket, printed: &str) -> Option<Permit<'_>> {
+    /// Permits to store a value under `printed`, unless it was invalidated since then.
+    pub(crate) fn permit(&self, moment: Moment, printed: &str) -> Option<Permit<'_>> {
         let log = self.read();
-        let since = usize::try_from(log.count - ticket.0).unwrap_or(usize::MAX);
+        let since = usize::try_from(log.count - moment.0).unwrap_or(usize::MAX);
         if since > log.recent.len() {
             return None;
         }

@@ -8,6 +8,7 @@ mod access;
 #[cfg(feature = "axum")]
 mod axum;
 mod backend;
+mod barrier;
 #[cfg(feature = "axum")]
 mod body;
 mod clock;
@@ -28,6 +29,7 @@ mod policy;
 #[doc(hidden)]
 pub mod private;
 mod registry;
+mod remote;
 mod runtime;
 mod site;
 mod stats;
@@ -35,7 +37,7 @@ mod value;
 
 #[cfg(feature = "axum")]
 pub use crate::axum::{CacheRequest, CacheResponse, CachedResponse};
-pub use crate::backend::{Backend, BoxFuture, DynBackend};
+pub use crate::backend::{Backend, BoxFuture, DynBackend, TOMBSTONE_BYTES};
 pub use crate::clock::Clock;
 #[cfg(feature = "bincode")]
 pub use crate::coder::Bincode;

@@ -21,6 +21,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use smallvec::SmallVec;
 
 use crate::clock::{Clock, Wake, milliseconds};
+use crate::invalidation::Invalidations;
 
 /// A key as a caller holds it.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +95,7 @@ pub const UNPRINTED: u64 = 0;
 pub struct LocalStore {
     inner: Arc<Inner>,
     alarm: Arc<Alarm>,
+    invalidations: Arc<Invalidations>,
 }
 
 struct Inner {
@@ -138,7 +140,13 @@ impl LocalStore {
                 max_bytes: options.max_bytes,
             }),
             alarm: Arc::default(),
+            invalidations: Arc::default(),
         }
+    }
+
+    /// What was invalidated in this store, by whichever cache that uses it.
+    pub(crate) fn invalidations(&self) -> Arc<Invalidations> {
+        Arc::clone(&self.invalidations)
     }
 
     /// Sets the clock that expired entries are swept by. The cache that takes the store does so.
@@ -213,12 +221,15 @@ impl LocalStore {
 
     /// Removes the entries whose keys are `doomed`, and counts the live ones.
     pub fn remove_where(&self, doomed: impl Fn(&StoredKey) -> bool) -> u64 {
+        self.take_where(doomed).len() as u64
+    }
+
+    /// Removes the entries whose keys are `doomed`, and gives the live ones.
+    pub fn take_where(&self, doomed: impl Fn(&StoredKey) -> bool) -> Vec<AnyEntry> {
         let now = self.now();
-        let removed = self.inner.take(|key, _| doomed(key));
+        let mut removed = self.inner.take(|key, _| doomed(key));
+        removed.retain(|entry| now < entry.expires_at);
         removed
-            .iter()
-            .filter(|entry| now < entry.expires_at)
-            .count() as u64
     }
 
     /// Removes all entries, and counts the live ones.

@@ -93,14 +93,17 @@ where
     };
     let Miss { cache, site, key } = *miss;
     let engine = cache.engine();
-    let fresh = !key.is_looked_up() || !engine.is_local();
+    let is_looked_up = key.is_looked_up() && engine.is_local();
     let key = key.resolve(&cache, site).await;
-    if fresh && let Some(found) = engine.find(access, site, &key).await {
+    let (found, ticket) = match is_looked_up {
+        true => (None, engine.begin()),
+        false => engine.find(access, site, &key).await,
+    };
+    if let Some(found) = found {
         engine.counters().hit();
         return S::join(found.value);
     }
     engine.counters().miss();
-    let ticket = engine.begin();
     let returned = future.await;
     if let Some(value) = S::split(&returned) {
         let verdict = rules(value);

@@ -14,7 +14,8 @@ pub struct Stats {
     pub misses: u64,
     /// Values that were stored.
     pub stored: u64,
-    /// Values that were computed but not stored, because they were invalidated meanwhile.
+    /// Values that were computed but not stored: they were invalidated meanwhile, another process
+    /// stored one first, or the computation took too long to tell.
     pub invalidated: u64,
     /// Arguments that could not be made part of a key; such calls are not cached.
     pub key_errors: u64,
@@ -71,6 +72,7 @@ impl Counters {
             ErrorKind::Key => &self.key_errors,
             ErrorKind::Encode => &self.encode_errors,
             ErrorKind::Decode => &self.decode_errors,
+            ErrorKind::Late => &self.invalidated,
             ErrorKind::Backend | ErrorKind::NotInitialized => &self.backend_errors,
         };
         (add(counter) + 1).is_power_of_two()

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fast_cache::{Backend, Error};
+use fast_cache::{Backend, Error, TOMBSTONE_BYTES};
 
 /// Counts how often a function was computed.
 #[derive(Debug, Default)]
@@ -57,8 +57,11 @@ impl Remote {
         self.0.gets.load(Ordering::SeqCst)
     }
 
+    /// The keys of entries; those of barriers begin with a tilde.
     pub(crate) fn keys(&self) -> Vec<String> {
-        let mut keys: Vec<_> = self.0.map.lock().unwrap().keys().cloned().collect();
+        let map = self.0.map.lock().unwrap();
+        let keys = map.keys().filter(|key| !key.starts_with('~'));
+        let mut keys: Vec<_> = keys.cloned().collect();
         keys.sort();
         keys
     }
@@ -116,9 +119,10 @@ impl Backend for Remote {
     async fn clear(&self, prefix: &str) -> Result<u64, Error> {
         self.check()?;
         let mut map = self.0.map.lock().unwrap();
-        let before = map.len();
-        map.retain(|key, _| !key.starts_with(prefix));
-        Ok((before - map.len()) as u64)
+        let freed = map.extract_if(|key, _| key.starts_with(prefix));
+        Ok(freed
+            .filter(|(_, value)| value.len() > TOMBSTONE_BYTES)
+            .count() as u64)
     }
 }
 

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use fast_cache::{Backend, Error};
+use fast_cache::{Backend, Error, TOMBSTONE_BYTES};
 use tokio::fs;
 use tokio::sync::Mutex;
+
+/// What is no longer marks a key that was invalidated, and is not counted.
+const TOMBSTONE: u64 = TOMBSTONE_BYTES as u64;
 
 /// One file an entry, named by its key; the file's date is when the entry expires.
 ///
@@ -87,7 +90,12 @@ impl Backend for Directory {
         let mut files = fs::read_dir(&self.path).await.map_err(Error::backend)?;
         while let Some(file) = files.next_entry().await.map_err(Error::backend)? {
             if file.file_name().to_string_lossy().starts_with(&prefix) {
-                removed += u64::from(found(fs::remove_file(file.path()).await)?.is_some());
+                let is_value = file
+                    .metadata()
+                    .await
+                    .is_ok_and(|file| file.len() > TOMBSTONE);
+                let is_removed = found(fs::remove_file(file.path()).await)?.is_some();
+                removed += u64::from(is_removed && is_value);
             }
         }
         Ok(removed)

@@ -26,7 +26,11 @@ impl BytesOnly {
             .clone()
     }
 
+    /// Keys that begin with a tilde are the cache's own, for clearing namespaces.
     fn remember(&self, key: &str) {
+        if key.starts_with('~') {
+            return;
+        }
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if !keys.iter().any(|known| known == key) {
             keys.push(key.to_owned());

@@ -1,0 +1,290 @@
+//! What the engine does in a shared store: read, store, invalidate.
+//!
+//! Three things keep a value from coming back after it was invalidated, in whichever process it is
+//! being computed. A lookup remembers what it saw under the key, and the value that is computed
+//! then is stored only where that still is. The invalidation of a key leaves a tombstone there,
+//! which nobody has seen before. And values carry the generations of the barriers that cover them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_lite::future;
+
+use crate::backend::DynBackend;
+use crate::barrier::{Barriers, Raised};
+use crate::clock::{Clock, milliseconds};
+use crate::entry::{Envelope, Generations, Record, Seen, Tombstone, foreign, seen};
+use crate::error::{Error, ErrorKind};
+
+/// For how long a tombstone stays under a key, and after it what is stored over it: until then, an
+/// empty place under a key says that the key was not invalidated.
+const GUARD: Duration = Duration::from_secs(10 * 60);
+
+/// For how long a value can be computed to be stored. The rest of [`GUARD`] is for clocks that
+/// differ.
+const LONGEST_COMPUTATION: Duration = Duration::from_secs(5 * 60);
+
+/// A store that other processes share.
+pub(crate) struct Remote {
+    backend: Arc<dyn DynBackend>,
+    barriers: Barriers,
+    clock: Clock,
+}
+
+/// What a lookup read.
+pub(crate) struct Reading {
+    pub(crate) content: Content,
+    pub(crate) observation: Observation,
+}
+
+/// What was under a key.
+pub(crate) enum Content {
+    /// No value, or one that was invalidated.
+    Nothing,
+    /// The record of a value, to be opened.
+    Value(Bytes),
+    /// Something that is not ours, and has been overwritten.
+    Foreign(Error),
+}
+
+/// What a lookup saw, which the computation that follows must know to store its value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Observation {
+    /// How what was under the key begins.
+    seen: Option<Seen>,
+    /// Until when the key must not be empty, in milliseconds since the Unix epoch.
+    guarded_until: u64,
+    pub(crate) generations: Generations,
+    /// When the lookup began, by the clock that never runs backwards.
+    began: u64,
+}
+
+impl Remote {
+    pub(crate) fn new(
+        backend: Arc<dyn DynBackend>,
+        prefix: &str,
+        delay: Duration,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            backend,
+            barriers: Barriers::new(prefix, delay),
+            clock,
+        }
+    }
+
+    /// Reads what is under a printed key, in one round trip.
+    ///
+    /// # Errors
+    ///
+    /// Of the kind `Backend`, after which nothing is known.
+    pub(crate) async fn read(&self, key: &str, namespace: &'static str) -> Result<Reading, Error> {
+        let began = self.clock.now();
+        let barriers = self.barriers.current(&*self.backend, namespace);
+        let (generations, bytes) = future::zip(barriers, self.backend.get(key)).await;
+        let observation = Observation {
+            seen: None,
+            guarded_until: 0,
+            generations: generations?,
+            began,
+        };
+        match bytes {
+            Ok(Some(bytes)) => self.recognize(key, bytes, observation).await,
+            Ok(None) => Ok(Reading::nothing(observation)),
+            Err(error) if error.kind() == ErrorKind::Decode => {
+                self.overwrite(key, error, observation).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The generations in force.
+    pub(crate) async fn generations(&self, namespace: &'static str) -> Result<Generations, Error> {
+        self.barriers.current(&*self.backend, namespace).await
+    }
+
+    /// Stores a record for `lifetime` where what was observed still is, and tells whether it did.
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend, and of the kind `Late` after a computation that took too long.
+    pub(crate) async fn store(
+        &self,
+        observation: &Observation,
+        key: &str,
+        record: Bytes,
+        lifetime: Option<Duration>,
+    ) -> Result<bool, Error> {
+        let took = self.clock.now().saturating_sub(observation.began);
+        if took > milliseconds(LONGEST_COMPUTATION) {
+            return Err(late());
+        }
+        let lifetime = self.guarded(observation.guarded_until, lifetime);
+        let seen = observation.seen.as_ref().map(|seen| &seen[..]);
+        self.backend.replace(key, seen, record, lifetime).await
+    }
+
+    /// Stores a record for `lifetime`, whatever is there.
+    pub(crate) async fn put(
+        &self,
+        key: &str,
+        record: Bytes,
+        lifetime: Option<Duration>,
+    ) -> Result<(), Error> {
+        let lifetime = self.guarded(self.new_guard(), lifetime);
+        self.backend.set(key, record, lifetime).await
+    }
+
+    /// Leaves a tombstone under a printed key, and tells whether there was a value.
+    pub(crate) async fn invalidate(&self, key: &str) -> Result<bool, Error> {
+        let stored = self.barriers.stored(&*self.backend, key);
+        let (generations, bytes) = future::zip(stored, self.backend.get(key)).await;
+        // What cannot be read is invalidated all the same.
+        self.bury(key).await?;
+        Ok(match (generations, bytes) {
+            (Ok(Some(generations)), Ok(Some(bytes))) => self.is_live(&bytes, generations),
+            _ => false,
+        })
+    }
+
+    /// Invalidates a namespace; see [`Barriers`]. What is freed of it besides is counted.
+    pub(crate) async fn clear_namespace(
+        &self,
+        namespace: &str,
+        prefix: &str,
+    ) -> Result<u64, Error> {
+        let raised = self
+            .barriers
+            .raise_namespace(&*self.backend, namespace)
+            .await?;
+        self.free(prefix, raised).await
+    }
+
+    /// Invalidates everything; see [`Barriers`]. What is freed of it besides is counted.
+    pub(crate) async fn clear(&self, prefix: &str) -> Result<u64, Error> {
+        let raised = self.barriers.raise_cache(&*self.backend).await?;
+        self.free(prefix, raised).await
+    }
+
+    /// Until when what is stored now over something unknown has to stay.
+    pub(crate) fn new_guard(&self) -> u64 {
+        self.clock.wall().saturating_add(milliseconds(GUARD))
+    }
+
+    /// Until when what is stored after this observation has to stay; 0 if it does not.
+    pub(crate) fn guard(&self, observation: &Observation) -> u64 {
+        if observation.guarded_until <= self.clock.wall() {
+            return 0;
+        }
+        // Nobody's clock makes an entry stay for longer.
+        observation.guarded_until.min(self.new_guard())
+    }
+
+    async fn recognize(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        observation: Observation,
+    ) -> Result<Reading, Error> {
+        let observation = Observation {
+            seen: seen(&bytes),
+            ..observation
+        };
+        match Record::read(&bytes) {
+            Ok(Record::Value(envelope, _)) => Ok(Reading {
+                observation: Observation {
+                    guarded_until: envelope.guarded_until,
+                    ..observation
+                },
+                content: Content::Value(bytes),
+            }),
+            Ok(Record::Tombstone(tombstone)) => Ok(Reading::nothing(Observation {
+                guarded_until: tombstone.guarded_until,
+                ..observation
+            })),
+            Ok(Record::Barrier(_)) => {
+                let error = foreign("it is a barrier");
+                self.overwrite(key, error, observation).await
+            }
+            Err(error) => self.overwrite(key, error, observation).await,
+        }
+    }
+
+    /// Puts a tombstone in the place of something that is not ours: what a computation saw can be
+    /// told from anything else only if we wrote it.
+    async fn overwrite(
+        &self,
+        key: &str,
+        error: Error,
+        observation: Observation,
+    ) -> Result<Reading, Error> {
+        let (tombstone, guarded_until) = self.bury(key).await?;
+        Ok(Reading {
+            content: Content::Foreign(error),
+            observation: Observation {
+                seen: seen(&tombstone),
+                guarded_until,
+                ..observation
+            },
+        })
+    }
+
+    async fn bury(&self, key: &str) -> Result<(Bytes, u64), Error> {
+        let guarded_until = self.new_guard();
+        let tombstone = Tombstone { guarded_until }.seal();
+        self.backend
+            .set(key, tombstone.clone(), Some(GUARD))
+            .await?;
+        Ok((tombstone, guarded_until))
+    }
+
+    async fn free(&self, prefix: &str, raised: Raised) -> Result<u64, Error> {
+        let freed = self.backend.clear(prefix).await;
+        raised.noticed().await;
+        freed
+    }
+
+    fn is_live(&self, bytes: &[u8], generations: Generations) -> bool {
+        let Ok(Record::Value(envelope, _)) = Record::read(bytes) else {
+            return false;
+        };
+        let now = self.clock.wall();
+        envelope.generations == generations && envelope.fresh_until.is_none_or(|until| now < until)
+    }
+
+    /// The lifetime of a record in the store, which is the entry's, or longer while it guards its
+    /// place.
+    fn guarded(&self, guarded_until: u64, lifetime: Option<Duration>) -> Option<Duration> {
+        let guard = guarded_until.saturating_sub(self.clock.wall());
+        lifetime.map(|lifetime| lifetime.max(Duration::from_millis(guard).min(GUARD)))
+    }
+}
+
+impl Reading {
+    fn nothing(observation: Observation) -> Self {
+        Self {
+            content: Content::Nothing,
+            observation,
+        }
+    }
+}
+
+impl Observation {
+    /// Whether no barrier has been raised since the computation of this value began. Values under
+    /// tags are written by nobody yet, and what their barriers say is unknown.
+    pub(crate) fn admits(&self, envelope: &Envelope<'_>) -> bool {
+        self.generations == envelope.generations && envelope.tags.is_empty()
+    }
+}
+
+fn late() -> Error {
+    Error::new(
+        ErrorKind::Late,
+        format!(
+            "the value was not stored: its computation took longer than {} seconds, for which \
+             invalidations are remembered",
+            LONGEST_COMPUTATION.as_secs()
+        ),
+    )
+}
