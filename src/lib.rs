@@ -116,6 +116,9 @@
 //! | `bincode` | | the `Bincode` coder; `bincode` is no longer maintained |
 //! | `testing` | | `testing::ManualClock` |
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 pub use fast_cache_core::{
     Arg, Args, Backend, BoxFuture, Cache, CacheEntry, CacheValue, Clock, Coder, Config, DynBackend,
     DynKeyBuilder, Error, ErrorKind, FastCache, InitError, KeyBuilder, KeyContext, RegisteredCoder,
@@ -135,8 +138,6 @@ pub use fast_cache_core::Bincode;
 pub use fast_cache_core::Json;
 #[cfg(feature = "msgpack")]
 pub use fast_cache_core::MessagePack;
-#[cfg(feature = "testing")]
-pub use fast_cache_core::testing;
 #[cfg(feature = "axum")]
 pub use fast_cache_core::{CacheRequest, CacheResponse, CachedResponse};
 

@@ -13,6 +13,8 @@ mod allocations;
 mod ancestor;
 #[cfg(feature = "memory")]
 mod companions;
+#[cfg(all(feature = "memory", feature = "testing"))]
+mod conformance;
 mod failures;
 #[cfg(feature = "memory")]
 mod functions;
