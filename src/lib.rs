@@ -130,6 +130,8 @@ pub use fast_cache_macros::cache;
 
 #[cfg(feature = "memory")]
 pub use fast_cache_backends::InMemoryBackend;
+#[cfg(feature = "memcached")]
+pub use fast_cache_backends::{MemcachedBackend, MemcachedOptions};
 #[cfg(feature = "redis")]
 pub use fast_cache_backends::{RedisBackend, RedisOptions};
 #[cfg(feature = "bincode")]

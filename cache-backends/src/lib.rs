@@ -1,10 +1,14 @@
 //! The backends of [fast-cache](https://docs.rs/fast-cache), one module and one feature each.
 
+#[cfg(feature = "memcached")]
+mod memcached;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
 
+#[cfg(feature = "memcached")]
+pub use crate::memcached::{MemcachedBackend, MemcachedOptions};
 #[cfg(feature = "memory")]
 pub use crate::memory::InMemoryBackend;
 #[cfg(feature = "redis")]

@@ -27,6 +27,8 @@ mod invalidation;
 mod keys;
 #[cfg(all(feature = "axum", feature = "memory"))]
 mod leaks;
+#[cfg(feature = "memcached")]
+mod memcached;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod memory;
 #[cfg(feature = "redis")]

@@ -18,7 +18,7 @@ pub(crate) fn check(steps: &mut Steps, services: &Services) -> Result<()> {
     steps.step("the example quickstart", quickstart)?;
     steps.step("the example custom-backend", custom_backend)?;
     steps.step("the example custom-coder-and-key", custom_coder_and_key)?;
-    match services.redis() {
+    match services.address("FAST_CACHE_TEST_REDIS") {
         Some(url) => steps.step("the example redis", || redis(url)),
         None => Ok(()),
     }

