@@ -1,6 +1,7 @@
 //! Bytes in Redis.
 
 mod clear;
+mod cluster;
 mod link;
 mod options;
 
@@ -13,6 +14,7 @@ use redis::aio::{ConnectionLike as _, ConnectionManager};
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
+use self::cluster::Cluster;
 use self::link::Link;
 pub use self::options::RedisOptions;
 
@@ -53,7 +55,7 @@ pub struct RedisBackend {
 enum Connection {
     Link(Link),
     Manager(ConnectionManager),
-    Cluster(ClusterConnection),
+    Cluster(Cluster),
 }
 
 /// The longest lifetime that is sent, in milliseconds. Redis adds it to the time since 1970, and
@@ -183,7 +185,15 @@ impl RedisBackend {
         name: &'static str,
         answer: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.response_timeout, answer).await {
+        let answer = tokio::time::timeout(self.response_timeout, answer).await;
+        if let Connection::Cluster(cluster) = &self.connection {
+            match &answer {
+                Ok(Err(error)) if error.is_timeout() => cluster.unanswered(),
+                Err(_) => cluster.unanswered(),
+                Ok(_) => cluster.answered(),
+            }
+        }
+        match answer {
             Ok(result) => result.map_err(|error| failure(name, error)),
             Err(_) => Err(timed_out(name)),
         }
@@ -195,7 +205,7 @@ impl Connection {
         let value = match self {
             Self::Link(link) => link.send(command).await?,
             Self::Manager(manager) => manager.clone().send_packed_command(command).await?,
-            Self::Cluster(cluster) => cluster.clone().req_packed_command(command).await?,
+            Self::Cluster(cluster) => cluster.connection().req_packed_command(command).await?,
         };
         value.extract_error()
     }
@@ -258,10 +268,11 @@ impl From<ConnectionManager> for RedisBackend {
 
 impl From<ClusterConnection> for RedisBackend {
     /// Uses a connection that the application has. It keeps its own reconnecting and timeouts; the
-    /// response timeout of this backend applies too.
+    /// response timeout of this backend applies too. A connection that gets stuck while slots move
+    /// is not replaced, which [`RedisBackend::connect_cluster`] does.
     fn from(connection: ClusterConnection) -> Self {
         Self::new(
-            Connection::Cluster(connection),
+            Connection::Cluster(Cluster::new(connection, None)),
             RedisOptions::RESPONSE_TIMEOUT,
         )
     }
@@ -295,6 +306,12 @@ fn failure(name: &'static str, error: RedisError) -> Error {
         .to_string()
         .to_ascii_lowercase()
         .contains("args beginning with");
+    if error.code() == Some("WRONGTYPE") {
+        return Error::new(
+            ErrorKind::Decode,
+            "the stored entry cannot be used: it is no string",
+        );
+    }
     let failed = Error::new(ErrorKind::Backend, format!("redis failed at {name}"));
     if is_quoting {
         failed.with_source("the server does not know the command")

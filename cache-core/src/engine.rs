@@ -218,7 +218,7 @@ impl Engine {
         let observation = reading.observation;
         let found = match reading.content {
             Content::Nothing => Ok(None),
-            Content::Value(bytes) => self.open::<T, C>(site, &bytes, &observation),
+            Content::Value(bytes) => self.open::<T, C>(site, &printed, &bytes, &observation),
             Content::Foreign(error) => Err(error),
         };
         Sought {
@@ -401,7 +401,7 @@ impl Engine {
             return Ok(Stored::Invalidated);
         }
         let seal = |generations, guarded_until| {
-            self.seal::<T, C>(site, value, lifetime, generations, guarded_until)
+            self.seal::<T, C>(site, printed, value, lifetime, generations, guarded_until)
         };
         match ticket.basis {
             Basis::Unknown => Ok(Stored::Unknown),
@@ -428,6 +428,7 @@ impl Engine {
     fn seal<T: Payload, C: CoderChoice>(
         &self,
         site: &Site,
+        printed: &str,
         value: &T,
         lifetime: Option<Duration>,
         generations: Generations,
@@ -443,7 +444,7 @@ impl Engine {
             fresh_until,
             useful_until: fresh_until,
             generations,
-            fingerprint: fingerprint::<T>(),
+            fingerprint: fingerprint::<T>(printed),
             version: site.version_number(),
             coder: codec.id(),
             etag: value.etag(),
@@ -455,6 +456,7 @@ impl Engine {
     fn open<T: Payload, C: CoderChoice>(
         &self,
         site: &Site,
+        printed: &str,
         bytes: &Bytes,
         observation: &Observation,
     ) -> Result<Option<Found<T>>, Error> {
@@ -475,7 +477,7 @@ impl Engine {
             return Ok(None);
         }
         envelope.check(&Expected {
-            fingerprint: fingerprint::<T>(),
+            fingerprint: fingerprint::<T>(printed),
             version: site.version_number(),
             coder: codec.id(),
         })?;

@@ -25,7 +25,7 @@
 //! | 38 | 8 | useful until; all ones: no end |
 //! | 46 | 8 | generation of the cache |
 //! | 54 | 8 | generation of the namespace |
-//! | 62 | 8 | fingerprint of the value's type |
+//! | 62 | 8 | fingerprint of the value's type and key |
 //! | 70 | 8 | `version` of the function |
 //! | 78 | 1 + n | the coder's id, behind its length |
 //! | | 2 + n | the content's `ETag`, behind its length; empty for what is no response |
@@ -176,7 +176,9 @@ impl Envelope<'_> {
             return Err(foreign("it was written for another `version`"));
         }
         if self.fingerprint != expected.fingerprint {
-            return Err(foreign("it holds a value of another type"));
+            return Err(foreign(
+                "it holds a value of another type, or of another key",
+            ));
         }
         Ok(())
     }
@@ -229,10 +231,16 @@ pub(crate) fn new_barrier() -> (u64, Bytes) {
     (generation, Bytes::from(head(generation, BARRIER)))
 }
 
-/// Tells the type `T` from others across processes: the first bytes of the MD5 of its name.
-pub(crate) fn fingerprint<T: ?Sized>() -> u64 {
-    let digest = Md5::digest(std::any::type_name::<T>());
-    digest
+/// Tells the values of type `T` under a printed key from all others, across processes: the first
+/// bytes of the MD5 of the type's name and the key. A value that a store, or the way to it, gives out
+/// for another key is noticed by this.
+pub(crate) fn fingerprint<T: ?Sized>(key: &str) -> u64 {
+    let mut md5 = Md5::new();
+    md5.update(std::any::type_name::<T>());
+    // Which is in no name of a type.
+    md5.update([0]);
+    md5.update(key);
+    md5.finalize()
         .iter()
         .take(8)
         .fold(0, |number, byte| number << 8 | u64::from(*byte))

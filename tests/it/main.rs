@@ -16,6 +16,8 @@ mod companions;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod conformance;
 mod failures;
+#[cfg(all(feature = "json", any(feature = "memcached", feature = "redis")))]
+mod faults;
 #[cfg(feature = "memory")]
 mod functions;
 #[cfg(all(feature = "axum", feature = "memory"))]
@@ -31,6 +33,8 @@ mod leaks;
 mod memcached;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod memory;
+#[cfg(all(feature = "json", any(feature = "memcached", feature = "redis")))]
+mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
 mod remote;

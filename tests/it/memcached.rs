@@ -205,7 +205,11 @@ async fn the_rest_of_a_dropped_calls_answer_reaches_nobody() {
         _ => "END\r\n",
     })
     .await;
-    let backend = options().max_connections(1).connect(&address).await.unwrap();
+    let backend = options()
+        .max_connections(1)
+        .connect(&address)
+        .await
+        .unwrap();
     let impatience = Duration::from_millis(200);
     let dropped = tokio::time::timeout(impatience, backend.get("one")).await;
     assert!(dropped.is_err());
@@ -346,5 +350,8 @@ async fn a_cached_call_survives_what_the_server_refuses() {
     let cache = Cache::new(Config::new(backend).prefix("refused"));
     assert_eq!(cache.scope(long()).await.len(), 2 << 20);
     let stats = cache.stats();
-    assert_eq!((stats.misses, stats.stored, stats.backend_errors), (1, 0, 1));
+    assert_eq!(
+        (stats.misses, stats.stored, stats.backend_errors),
+        (1, 0, 1)
+    );
 }

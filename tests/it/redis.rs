@@ -4,7 +4,7 @@
 //! keys. Those that stop, fill or misconfigure servers start their own, and need `redis-server`,
 //! `redis-cli` and `openssl`.
 
-mod server;
+pub(crate) mod server;
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use self::server::{Certificates, Server};
 
 /// The URL of the server to test against, or `None`, loudly, where there is none. On CI that is a
 /// failure.
-fn server_url() -> Option<String> {
+pub(crate) fn server_url() -> Option<String> {
     let url = std::env::var("FAST_CACHE_TEST_REDIS").ok();
     if url.is_none() {
         assert!(
@@ -87,7 +87,6 @@ async fn keeps_the_contract(backend: &RedisBackend, prefix: &str) {
         .await
         .unwrap();
     assert_eq!(backend.get(&key("a")).await.unwrap(), Some(Bytes::new()));
-    assert_eq!(backend.clear(&key("a")).await.unwrap(), 1);
 
     let large = Bytes::from(vec![7; 4 << 20]);
     backend.set(&key("b"), large.clone(), None).await.unwrap();
@@ -101,18 +100,20 @@ async fn keeps_the_contract(backend: &RedisBackend, prefix: &str) {
         .set(&key("b"), Bytes::new(), Some(Duration::MAX))
         .await
         .unwrap();
-    assert_eq!(backend.clear(&key("b")).await.unwrap(), 1);
 
+    let value = Bytes::from_static(b"longer than a tombstone");
     let names = ["x*:1", "x*:2", "xy:1", r"x\*:1", "x?:1", "x[xy]:1", "x^-:1"];
     for name in names {
-        backend.set(&key(name), Bytes::new(), None).await.unwrap();
+        backend.set(&key(name), value.clone(), None).await.unwrap();
     }
     assert_eq!(backend.clear(&key("x*")).await.unwrap(), 2);
     assert_eq!(backend.clear(&key("x?")).await.unwrap(), 1);
     assert_eq!(backend.clear(&key("x[xy]")).await.unwrap(), 1);
     assert_eq!(backend.clear(&key(r"x\")).await.unwrap(), 1);
     assert_eq!(backend.clear(&key("nothing")).await.unwrap(), 0);
+    // What is as short as a tombstone goes, and does not count.
     assert_eq!(backend.clear(prefix).await.unwrap(), 2);
+    assert_eq!(backend.get(&key("a")).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -153,11 +154,13 @@ async fn a_hit_is_one_get_and_a_write_is_one_set_in_milliseconds() {
         return;
     }
     let server = Server::start(&[]);
-    let cache = Cache::new(Config::new(connect(&server).await).prefix("shop"));
+    let config = Config::new(connect(&server).await).prefix("shop");
+    let cache = Cache::new(config.invalidation_delay(Duration::from_secs(60)));
     assert_eq!(cache.scope(double(1)).await, 2);
     let ttl: i64 = server.command(&["PTTL", "shop:doubles:1"]).await;
     assert!((1..=1500).contains(&ttl), "{ttl}");
-    assert_eq!(server.calls("set").await, 1);
+    // The value, and the barriers of the cache and the namespace.
+    assert_eq!(server.calls("set").await, 3);
 
     server.command::<()>(&["CONFIG", "RESETSTAT"]).await;
     server.command::<()>(&["PERSIST", "shop:doubles:1"]).await;
@@ -194,7 +197,8 @@ async fn fill(backend: &RedisBackend, keys: u64) {
     stream::iter(0..keys)
         .map(|n| async move {
             let key = format!("shop:n{}:{n}", n % 3);
-            backend.set(&key, Bytes::from_static(b"v"), None).await
+            let value = Bytes::from_static(b"longer than a tombstone");
+            backend.set(&key, value, None).await
         })
         .buffer_unordered(64)
         .for_each(async |stored| stored.unwrap())
@@ -269,9 +273,8 @@ async fn a_hanging_server_of_a_cluster_harms_its_own_keys_alone() {
 
 async fn fill_again(backend: &RedisBackend) -> Result<(), Error> {
     for n in 0..30 {
-        backend
-            .set(&format!("shop:n0:{n}"), Bytes::new(), None)
-            .await?;
+        let value = Bytes::from_static(b"longer than a tombstone");
+        backend.set(&format!("shop:n0:{n}"), value, None).await?;
     }
     Ok(())
 }
@@ -282,7 +285,7 @@ async fn tls_and_acl_are_used_and_no_error_shows_a_secret() {
         return;
     }
     let certificates = Certificates::make();
-    let rules = "--user cache on >s3cr3t/! ~shop:* +get +set +unlink +scan --user default off";
+    let rules = "--user cache on >s3cr3t/! ~shop:* ~~shop:* +get +set +eval +getrange +exists +unlink +scan +strlen --user default off";
     let rules: Vec<_> = rules.split(' ').collect();
     let server = Server::start_tls(&certificates, &rules);
     let url = |password: &str| format!("rediss://cache:{password}@{}", server.address());
@@ -444,7 +447,7 @@ async fn dropped_commands_leave_the_connection_in_order() {
 
 #[cfg(feature = "json")]
 #[tokio::test]
-async fn a_key_of_another_type_is_an_error_and_is_overwritten() {
+async fn a_key_of_another_type_cannot_be_decoded_and_is_overwritten() {
     if is_skipped() {
         return;
     }
@@ -454,13 +457,115 @@ async fn a_key_of_another_type_is_an_error_and_is_overwritten() {
         .command::<()>(&["RPUSH", "shop:doubles:30", "x"])
         .await;
     let error = backend.get("shop:doubles:30").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Backend);
-    assert!(whole(&error).contains("WRONGTYPE"));
+    assert_eq!(error.kind(), ErrorKind::Decode);
 
     let cache = Cache::new(Config::new(backend).prefix("shop"));
     assert_eq!(cache.scope(double(30)).await, 60);
     assert_eq!(cache.scope(double(30)).await, 60);
     assert_eq!(cache.stats().hits, 1);
+}
+
+#[tokio::test]
+async fn a_replica_is_read_from_and_refuses_writes() {
+    if is_skipped() {
+        return;
+    }
+    let master = Server::start(&[]);
+    let port = master.port().to_string();
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &port]);
+    let backend = connect(&replica).await;
+    let value = Bytes::from_static(b"value");
+    connect(&master)
+        .await
+        .set("a", value.clone(), None)
+        .await
+        .unwrap();
+    let arrived = || async {
+        let found = backend.get("a").await?;
+        found.ok_or_else(|| Error::backend("not yet"))
+    };
+    assert_eq!(eventually(arrived).await, value);
+    let set = backend.set("a", Bytes::new(), None).await;
+    let added = backend.replace("b", None, Bytes::new(), None).await;
+    let replaced = backend.replace("a", Some(b"v"), Bytes::new(), None).await;
+    for error in [set.unwrap_err(), added.unwrap_err(), replaced.unwrap_err()] {
+        assert!(whole(&error).contains("replica"), "{}", whole(&error));
+    }
+    let cache = Cache::new(backend);
+    assert_eq!(cache.scope(double(45)).await, 90);
+    assert_eq!(cache.stats().stored, 0);
+}
+
+#[tokio::test]
+async fn a_script_that_is_forbidden_is_named() {
+    if is_skipped() {
+        return;
+    }
+    let server = Server::start(&["--rename-command", "EVAL", ""]);
+    let backend = connect(&server).await;
+    let value = Bytes::from_static(b"value");
+    assert!(
+        backend
+            .replace("a", None, value.clone(), None)
+            .await
+            .unwrap()
+    );
+    let error = backend.replace("a", Some(b"v"), value, None).await;
+    let error = whole(&error.unwrap_err());
+    assert!(
+        error.contains("EVAL") && !error.contains("value"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn slots_move_between_masters_while_values_are_read_and_written() {
+    if is_skipped() {
+        return;
+    }
+    #[cache(expire = 60, key = "{n}")]
+    async fn triple(n: u64) -> u64 {
+        n * 3
+    }
+
+    let servers = server::cluster().await;
+    let backend = RedisOptions::new()
+        .connect_cluster([servers[0].url()])
+        .await
+        .unwrap();
+    let cache = Cache::new(backend);
+    let call_all = || async {
+        let calls = (0..200).map(|n| cache.scope(triple(n)));
+        let limit = Duration::from_secs(5);
+        let answers = tokio::time::timeout(limit, future::join_all(calls)).await;
+        let answers = answers.expect("the calls took longer than their budget");
+        assert!(answers.iter().zip(0..).all(|(answer, n)| *answer == n * 3));
+    };
+    call_all().await;
+    let moving = {
+        let [from, to] = [servers[0].address(), servers[1].address()];
+        tokio::task::spawn_blocking(move || server::move_slots(&from, &to, 1000))
+    };
+    while !moving.is_finished() {
+        call_all().await;
+    }
+    moving.await.unwrap();
+    // The connection learns where the slots are now from what fails.
+    let settled = || async {
+        let before = cache.stats();
+        call_all().await;
+        let after = cache.stats();
+        let is_settled = after.hits - before.hits == 200;
+        is_settled
+            .then_some(())
+            .ok_or_else(|| Error::backend("not yet"))
+    };
+    eventually(settled).await;
+    eventually(|| cache.clear()).await;
+    for server in &servers {
+        let keys: Vec<String> = server.command(&["KEYS", "*"]).await;
+        assert!(keys.iter().all(|key| key.starts_with('~')), "{keys:?}");
+    }
 }
 
 #[tokio::test]

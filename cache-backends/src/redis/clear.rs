@@ -2,16 +2,20 @@
 
 use std::collections::HashSet;
 
-use fast_cache_core::{Error, ErrorKind};
-use redis::cluster_async::ClusterConnection;
+use fast_cache_core::{Error, ErrorKind, TOMBSTONE_BYTES};
+use futures_util::future;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, FromRedisValue, Value};
 
+use super::cluster::Cluster;
 use super::{Connection, RedisBackend, failure, unexpected};
 
 /// How many keys the server looks at for one answer: few enough to keep it well below a
 /// millisecond.
 const PAGE: usize = 1000;
+
+/// The length of a tombstone, as the server tells it.
+const TOMBSTONE: i64 = TOMBSTONE_BYTES as i64;
 
 /// What `SCAN` answers: where to go on, or "0" at the end, and keys.
 type Page = (Vec<u8>, Vec<Vec<u8>>);
@@ -34,8 +38,8 @@ impl RedisBackend {
         loop {
             let (next, keys) = page(self.send("SCAN", &scan(&cursor, prefix)).await?)?;
             if !keys.is_empty() {
-                let answer = self.send("UNLINK", redis::cmd("UNLINK").arg(keys)).await?;
-                removed += count(answer)?;
+                removed += self.count_values(&keys).await?;
+                self.send("UNLINK", redis::cmd("UNLINK").arg(keys)).await?;
             }
             if next == b"0" {
                 return Ok(removed);
@@ -46,7 +50,7 @@ impl RedisBackend {
 
     async fn clear_master(
         &self,
-        cluster: &ClusterConnection,
+        cluster: &Cluster,
         address: &SingleNodeRoutingInfo,
         prefix: &[u8],
     ) -> Result<u64, Error> {
@@ -58,7 +62,8 @@ impl RedisBackend {
                 .route(cluster, "SCAN", scan(&cursor, prefix), route)
                 .await?;
             let (next, keys) = page(answer)?;
-            removed += self.unlink_on_master(cluster, address, &keys).await?;
+            removed += self.count_values(&keys).await?;
+            self.unlink_on_master(cluster, address, &keys).await?;
             if next == b"0" {
                 return Ok(removed);
             }
@@ -70,40 +75,49 @@ impl RedisBackend {
     /// command. Keys that have moved on are removed where they are now.
     async fn unlink_on_master(
         &self,
-        cluster: &ClusterConnection,
+        cluster: &Cluster,
         address: &SingleNodeRoutingInfo,
         keys: &[Vec<u8>],
-    ) -> Result<u64, Error> {
+    ) -> Result<(), Error> {
         if keys.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let mut pipeline = redis::Pipeline::with_capacity(keys.len());
         for key in keys {
             pipeline.cmd("UNLINK").arg(key);
         }
-        let mut cluster = cluster.clone();
+        let mut cluster = cluster.connection();
         let answers = cluster.route_pipeline(pipeline, 0, keys.len(), address.clone());
         let answers = self.bounded("UNLINK", answers).await?;
-        let mut removed = 0;
         for (key, answer) in keys.iter().zip(answers) {
-            removed += match answer {
-                Value::ServerError(_) => {
-                    count(self.send("UNLINK", redis::cmd("UNLINK").arg(key)).await?)?
-                }
-                answer => count(answer)?,
-            };
+            if let Value::ServerError(_) = answer {
+                self.send("UNLINK", redis::cmd("UNLINK").arg(key)).await?;
+            }
         }
-        Ok(removed)
+        Ok(())
+    }
+
+    /// How many of the keys hold a value, and no tombstone. The questions share one round trip.
+    async fn count_values(&self, keys: &[Vec<u8>]) -> Result<u64, Error> {
+        let is_value = async |key: &Vec<u8>| {
+            let length = self.send("STRLEN", redis::cmd("STRLEN").arg(key)).await;
+            match length {
+                Ok(Value::Int(length)) => Ok(length > TOMBSTONE),
+                Ok(_) => Err(unexpected("STRLEN")),
+                // Whatever is no string is not ours, and has no length.
+                Err(error) if error.kind() == ErrorKind::Decode => Ok(true),
+                Err(error) => Err(error),
+            }
+        };
+        let answers = future::try_join_all(keys.iter().map(is_value)).await?;
+        Ok(answers.into_iter().filter(|is_value| *is_value).count() as u64)
     }
 
     /// The addresses of all masters, as the connection knows them.
     ///
     /// The connection leaves out masters that it cannot reach without a word. A clear that skips
     /// some of the keys must not pass for a whole one, so the number is checked.
-    async fn masters(
-        &self,
-        cluster: &ClusterConnection,
-    ) -> Result<Vec<SingleNodeRoutingInfo>, Error> {
+    async fn masters(&self, cluster: &Cluster) -> Result<Vec<SingleNodeRoutingInfo>, Error> {
         let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
         let answer = self
             .route(cluster, "PING", redis::cmd("PING"), everywhere)
@@ -130,7 +144,7 @@ impl RedisBackend {
     }
 
     /// How many masters have slots, as any server of the cluster tells.
-    async fn count_masters(&self, cluster: &ClusterConnection) -> Result<usize, Error> {
+    async fn count_masters(&self, cluster: &Cluster) -> Result<usize, Error> {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
         let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
@@ -155,12 +169,12 @@ impl RedisBackend {
 
     async fn route(
         &self,
-        cluster: &ClusterConnection,
+        cluster: &Cluster,
         name: &'static str,
         command: Cmd,
         route: RoutingInfo,
     ) -> Result<Value, Error> {
-        let mut cluster = cluster.clone();
+        let mut cluster = cluster.connection();
         let answer = cluster.route_command(command, route);
         self.bounded(name, async { answer.await?.extract_error() })
             .await
@@ -192,14 +206,11 @@ fn pattern(prefix: &[u8]) -> Vec<u8> {
 }
 
 fn page(answer: Value) -> Result<Page, Error> {
-    Page::from_redis_value(answer).map_err(|_| unexpected("SCAN"))
-}
-
-fn count(answer: Value) -> Result<u64, Error> {
-    match answer {
-        Value::Int(count) => u64::try_from(count).map_err(|_| unexpected("UNLINK")),
-        _ => Err(unexpected("UNLINK")),
-    }
+    let (next, mut keys) = Page::from_redis_value(answer).map_err(|_| unexpected("SCAN"))?;
+    // A key can come up more than once.
+    keys.sort_unstable();
+    keys.dedup();
+    Ok((next, keys))
 }
 
 fn text(value: &Value) -> Option<&[u8]> {

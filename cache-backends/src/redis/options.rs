@@ -14,6 +14,7 @@ use redis::{
     IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates, TlsMode,
 };
 
+use super::cluster::{Cluster, Dial};
 use super::{Connection, Link, RedisBackend, failure, timed_out};
 
 /// How to connect to Redis: timeouts, certificates, and who we are to sentinels.
@@ -179,6 +180,7 @@ impl RedisOptions {
             .await
             .map_err(|_| timed_out("connect"))?
             .map_err(|error| failure("connect", error))?;
+        let cluster = Cluster::new(cluster, Some(Dial { client, limit }));
         Ok(RedisBackend::new(
             Connection::Cluster(cluster),
             self.response_timeout,

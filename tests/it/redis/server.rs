@@ -10,7 +10,7 @@ use redis::{FromRedisValue, ToRedisArgs};
 use tempfile::TempDir;
 
 /// A running server, which is killed and forgotten when this is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     process: Child,
     directory: TempDir,
     port: u16,
@@ -19,7 +19,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts a server on a free port of the loopback, with these further arguments.
-    pub(super) fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut all = vec!["--port".to_owned(), port.to_string()];
@@ -28,7 +28,7 @@ impl Server {
     }
 
     /// Starts a server that takes TLS connections alone, with these certificates.
-    pub(super) fn start_tls(certificates: &Certificates, arguments: &[&str]) -> Self {
+    pub(crate) fn start_tls(certificates: &Certificates, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut all = vec!["--port".to_owned(), "0".to_owned()];
@@ -46,7 +46,7 @@ impl Server {
     }
 
     /// Starts a sentinel that watches the service `cache` of one master, alone.
-    pub(super) fn start_sentinel(master: &Server) -> Self {
+    pub(crate) fn start_sentinel(master: &Server) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();
         let configuration = directory.path().join("sentinel.conf");
@@ -84,38 +84,38 @@ impl Server {
         }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address())
     }
 
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     /// Starts the server again, after it was killed, where it was before. Its values are gone.
-    pub(super) fn restart(&mut self, arguments: &[&str]) {
+    pub(crate) fn restart(&mut self, arguments: &[&str]) {
         let mut all = self.arguments.clone();
         all.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self.process = spawn(self.directory.path(), &all, "eady to accept connections");
     }
 
     /// Sends the process a signal, such as `STOP`.
-    pub(super) fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
         run(Command::new("kill").args(["-s", signal, &pid]));
     }
 
     /// Runs one command on a connection of its own, as the default user without a password.
-    pub(super) async fn command<T: FromRedisValue>(&self, words: impl ToRedisArgs) -> T {
+    pub(crate) async fn command<T: FromRedisValue>(&self, words: impl ToRedisArgs) -> T {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut command = redis::Cmd::new();
@@ -124,7 +124,7 @@ impl Server {
     }
 
     /// How often each command was called, as `INFO commandstats` tells it.
-    pub(super) async fn calls(&self, command: &str) -> u64 {
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
         let text: String = self.command(&["INFO", "commandstats"]).await;
         let start = format!("cmdstat_{command}:calls=");
         text.lines()
@@ -141,7 +141,7 @@ impl Drop for Server {
 }
 
 /// Starts a cluster of three masters, which have all slots between them.
-pub(super) async fn cluster() -> Vec<Server> {
+pub(crate) async fn cluster() -> Vec<Server> {
     let servers: Vec<_> = (0..3)
         .map(|_| {
             let bus = free_port().to_string();
@@ -164,8 +164,24 @@ pub(super) async fn cluster() -> Vec<Server> {
     servers
 }
 
+/// Moves this many slots from one master of a cluster to another, with the keys in them.
+pub(crate) fn move_slots(from: &str, to: &str, slots: u32) {
+    let id = |address: &str| {
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let mut command = Command::new("redis-cli");
+        run(command.args(["-h", host, "-p", port, "CLUSTER", "MYID"]))
+            .trim()
+            .to_owned()
+    };
+    let mut command = Command::new("redis-cli");
+    command.args(["--cluster", "reshard", from, "--cluster-yes"]);
+    command.args(["--cluster-from", &id(from), "--cluster-to", &id(to)]);
+    command.args(["--cluster-slots", &slots.to_string()]);
+    run(&mut command);
+}
+
 /// Starts a cluster of one master, which takes TLS connections alone.
-pub(super) fn tls_cluster(certificates: &Certificates) -> Server {
+pub(crate) fn tls_cluster(certificates: &Certificates) -> Server {
     let bus = free_port().to_string();
     // Without `--tls-cluster`, the server tells everybody the port that it does not have.
     let options = "--cluster-enabled yes --tls-cluster yes --cluster-port";
@@ -184,10 +200,10 @@ pub(super) fn tls_cluster(certificates: &Certificates) -> Server {
 }
 
 /// A certification authority, and a certificate of it for 127.0.0.1.
-pub(super) struct Certificates(TempDir);
+pub(crate) struct Certificates(TempDir);
 
 impl Certificates {
-    pub(super) fn make() -> Self {
+    pub(crate) fn make() -> Self {
         const STEPS: [&str; 3] = [
             "req -x509 -subj /CN=ca -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem",
             "req -subj /CN=server -newkey rsa:2048 -nodes -keyout server.key -out request.pem",
@@ -204,7 +220,7 @@ impl Certificates {
         made
     }
 
-    pub(super) fn authority(&self) -> Vec<u8> {
+    pub(crate) fn authority(&self) -> Vec<u8> {
         std::fs::read(self.path("ca.pem")).unwrap()
     }
 
