@@ -110,6 +110,7 @@
 //! | --- | --- | --- |
 //! | `memory` | yes | [`InMemoryBackend`] |
 //! | `redis` | | `RedisBackend`: a server, a cluster, or a service behind sentinels |
+//! | `dynamodb` | | `DynamoBackend`: a table of DynamoDB |
 //! | `json` | yes | the `Json` coder, which is the registry's default |
 //! | `axum` | | `#[cache]` on handlers, `CacheRequest`, `CacheResponse` |
 //! | `msgpack` | | the `MessagePack` coder |
@@ -128,6 +129,8 @@ pub use fast_cache_core::{
 #[doc = include_str!("docs/cache.md")]
 pub use fast_cache_macros::cache;
 
+#[cfg(feature = "dynamodb")]
+pub use fast_cache_backends::DynamoBackend;
 #[cfg(feature = "memory")]
 pub use fast_cache_backends::InMemoryBackend;
 #[cfg(feature = "memcached")]

@@ -1,5 +1,7 @@
 //! The backends of [fast-cache](https://docs.rs/fast-cache), one module and one feature each.
 
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 #[cfg(feature = "memcached")]
 mod memcached;
 #[cfg(feature = "memory")]
@@ -7,6 +9,8 @@ mod memory;
 #[cfg(feature = "redis")]
 mod redis;
 
+#[cfg(feature = "dynamodb")]
+pub use crate::dynamodb::DynamoBackend;
 #[cfg(feature = "memcached")]
 pub use crate::memcached::{MemcachedBackend, MemcachedOptions};
 #[cfg(feature = "memory")]

@@ -1,5 +1,8 @@
 //! Every backend keeps the same promises, and the suite notices those that do not.
 
+#[cfg(all(feature = "dynamodb", feature = "memcached", feature = "redis"))]
+mod servers;
+
 use std::time::Duration;
 
 use bytes::Bytes;

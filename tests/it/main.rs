@@ -15,6 +15,8 @@ mod ancestor;
 mod companions;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod conformance;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod failures;
 #[cfg(all(feature = "json", any(feature = "memcached", feature = "redis")))]
 mod faults;
