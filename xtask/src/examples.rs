@@ -10,18 +10,70 @@ use crate::http::{Reply, send};
 use crate::services::Services;
 use crate::steps::Steps;
 
+const PACKAGES: [&str; 7] = [
+    "quickstart",
+    "functions",
+    "custom-backend",
+    "custom-coder-and-key",
+    "redis-example",
+    "memcached-example",
+    "dynamodb-example",
+];
+
+/// An example whose instances share a store.
+struct Shared {
+    example: &'static str,
+    /// The variable that tests find the server in.
+    service: &'static str,
+    /// The variable that the example finds it in.
+    variable: &'static str,
+    environment: &'static [(&'static str, &'static str)],
+    /// What it says when it has cleared a namespace of one entry.
+    cleared: &'static str,
+}
+
+const SHARED: [Shared; 3] = [
+    Shared {
+        example: "redis-example",
+        service: "FAST_CACHE_TEST_REDIS",
+        variable: "REDIS_URL",
+        environment: &[],
+        cleared: "cleared 1\n",
+    },
+    Shared {
+        example: "memcached-example",
+        service: "FAST_CACHE_TEST_MEMCACHED",
+        variable: "MEMCACHED",
+        environment: &[],
+        cleared: "cleared\n",
+    },
+    Shared {
+        example: "dynamodb-example",
+        service: "FAST_CACHE_TEST_DYNAMODB",
+        variable: "AWS_ENDPOINT_URL_DYNAMODB",
+        environment: &[
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "example"),
+            ("AWS_SECRET_ACCESS_KEY", "example"),
+        ],
+        cleared: "cleared\n",
+    },
+];
+
 pub(crate) fn check(steps: &mut Steps, services: &Services) -> Result<()> {
-    let packages =
-        "-p quickstart -p functions -p custom-backend -p custom-coder-and-key -p redis-example";
-    steps.cargo(&format!("build {packages}"), &[])?;
+    let packages = PACKAGES.join(" -p ");
+    steps.cargo(&format!("build -p {packages}"), &[])?;
     steps.step("the example functions", functions)?;
     steps.step("the example quickstart", quickstart)?;
     steps.step("the example custom-backend", custom_backend)?;
     steps.step("the example custom-coder-and-key", custom_coder_and_key)?;
-    match services.address("FAST_CACHE_TEST_REDIS") {
-        Some(url) => steps.step("the example redis", || redis(url)),
-        None => Ok(()),
+    for shared in &SHARED {
+        if let Some(address) = services.address(shared.service) {
+            let step = format!("the example {}", shared.example);
+            steps.step(&step, || across_instances(shared, address))?;
+        }
     }
+    Ok(())
 }
 
 fn functions() -> Result<()> {
@@ -148,10 +200,12 @@ fn custom_coder_and_key() -> Result<()> {
     Ok(())
 }
 
-fn redis(url: &str) -> Result<()> {
-    let environment = [("REDIS_URL", url.to_owned())];
-    let one = Server::start("redis-example", &environment)?;
-    let another = Server::start("redis-example", &environment)?;
+fn across_instances(shared: &Shared, address: &str) -> Result<()> {
+    let mut environment = vec![(shared.variable, address.to_owned())];
+    let more = shared.environment.iter();
+    environment.extend(more.map(|(name, value)| (*name, (*value).to_owned())));
+    let one = Server::start(shared.example, &environment)?;
+    let another = Server::start(shared.example, &environment)?;
     let miss = one.get("/squares/12", &[])?;
     expect(&miss, 200, "MISS")?;
     let hit = another.get("/squares/12", &[])?;
@@ -160,7 +214,7 @@ fn redis(url: &str) -> Result<()> {
     ensure!(miss.header("etag") == hit.header("etag"), "the tags differ");
     let cleared = another.send("POST", "/clear", &[])?;
     ensure!(
-        cleared.body == "cleared 1\n",
+        cleared.body == shared.cleared,
         "it answered {:?}",
         cleared.body
     );

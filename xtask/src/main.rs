@@ -12,14 +12,16 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask <task>
 
-  test      checks formatting, lints, tests of every feature set, docs and examples
-  services  starts the servers that tests run against, and says where they are
+  test         checks formatting, lints, tests of every feature set, docs and examples
+  conformance  prints which promises each backend keeps, on real servers
+  services     starts the servers that tests run against, and says where they are
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test::run(),
+        ["conformance"] => test::conformance(),
         ["services"] => services::run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -12,6 +12,22 @@ const LIBRARY: &str =
 /// The packages whose tests depend on the facade's features.
 const FEATURED: &str = "-p fast-cache --lib --test it";
 
+/// The tests that need servers, or start their own.
+const SERVED: [&str; 5] = [
+    "conformance::servers::",
+    "dynamodb::",
+    "faults::",
+    "memcached::",
+    "redis::",
+];
+
+/// `cargo xtask conformance`: the promises that every backend keeps, in a table.
+pub(crate) fn conformance() -> Result<()> {
+    let services = Services::start()?;
+    let line = "test -p fast-cache --all-features --test it -- --nocapture conformance::servers::";
+    Steps::default().cargo(line, &services.environment())
+}
+
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
     check(&mut steps)?;
@@ -41,11 +57,14 @@ fn check(steps: &mut Steps) -> Result<()> {
 
 /// Tests of every feature set that users pick: all, the default ones, none, and each alone.
 fn test(steps: &mut Steps, servers: &[(&str, &str)]) -> Result<()> {
-    // The servers of the Redis tests want the machine for themselves, and not beside a compiler.
-    let everything = "test --workspace --all-features --all-targets -- --skip redis::";
-    steps.cargo(everything, servers)?;
+    // Tests that start and stop servers want the machine for themselves, and not beside a compiler.
+    let (with_servers, skipped) = (SERVED.join(" "), SERVED.join(" --skip "));
     steps.cargo(
-        "test -p fast-cache --all-features --test it redis:: -- --test-threads 2",
+        &format!("test --workspace --all-features --all-targets -- --skip {skipped}"),
+        servers,
+    )?;
+    steps.cargo(
+        &format!("test -p fast-cache --all-features --test it -- --test-threads 2 {with_servers}"),
         servers,
     )?;
     steps.cargo(&format!("test {LIBRARY} --all-targets"), &[])?;
