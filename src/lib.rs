@@ -75,7 +75,8 @@
 //!
 //! By entry (`get_user::entry(42).invalidate()`), by printed key ([`FastCache::clear_key`]), by
 //! namespace ([`FastCache::clear_namespace`]), or all at once ([`FastCache::clear`]). A value whose
-//! computation began before the invalidation is not stored after it by this process.
+//! computation began before the invalidation is not served after it, in this process or in any other
+//! that shares the store.
 //!
 //! # Tests
 //!

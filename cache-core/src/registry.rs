@@ -263,22 +263,33 @@ impl Cache {
 
     /// Removes everything that this cache's prefix covers, and counts it.
     ///
-    /// What is being computed at that moment is not stored.
+    /// What is being computed at that moment is not served. A shared store takes one write, whatever
+    /// there is; when this returns, every process has noticed, which takes the
+    /// [`invalidation_delay`](Config::invalidation_delay). A store that cannot list its keys counts 0.
     ///
     /// # Errors
     ///
     /// Those of the backend.
+    ///
+    /// # Panics
+    ///
+    /// For a shared store, outside of a Tokio runtime whose time is enabled.
     pub async fn clear(&self) -> Result<u64, Error> {
         self.engine().clear().await
     }
 
     /// Removes exactly what is in `namespace`, and counts it: clearing `users` leaves `users2`.
     ///
-    /// What is being computed in it at that moment is not stored.
+    /// What is being computed in it at that moment is not served. A shared store takes one write,
+    /// as for [`clear`](Self::clear).
     ///
     /// # Errors
     ///
     /// Those of the backend.
+    ///
+    /// # Panics
+    ///
+    /// For a shared store, outside of a Tokio runtime whose time is enabled.
     pub async fn clear_namespace(&self, namespace: &str) -> Result<u64, Error> {
         self.engine().clear_namespace(namespace).await
     }

@@ -131,9 +131,11 @@ pub(super) async fn odd_lifetimes(subject: Subject) -> Outcome {
     subject.gone(&key).await
 }
 
+/// A value to store over what was seen, and whether that works.
+type Step = (Option<&'static [u8]>, &'static [u8], bool);
+
 pub(super) async fn replacing(subject: Subject) -> Outcome {
-    let key = subject.key("key");
-    let steps: [(Option<&[u8]>, &'static [u8], bool); 8] = [
+    const STEPS: [Step; 8] = [
         (None, b"first", true),
         (None, b"second", false),
         (Some(b"fix"), b"third", false),
@@ -143,16 +145,18 @@ pub(super) async fn replacing(subject: Subject) -> Outcome {
         (Some(b"fourth"), b"", true),
         (None, b"fifth", false),
     ];
+
+    let key = subject.key("key");
     let mut there: &[u8] = b"";
-    for (seen, value, expected) in steps {
-        let value = Bytes::from_static(value);
-        let stored = subject.replace(&key, seen, value.clone(), MINUTE).await?;
+    for (seen, value, expected) in STEPS {
+        let new = Bytes::from_static(value);
+        let stored = subject.replace(&key, seen, new, MINUTE).await?;
         ensure!(
             stored == expected,
             "over {there:?}, having seen {seen:?}, it answers {stored}"
         );
         if stored {
-            there = &steps[steps.iter().position(|step| step.1 == value).unwrap_or(0)].1;
+            there = value;
         }
         let found = subject.get(&key).await?;
         ensure!(
