@@ -130,10 +130,10 @@ pub use fast_cache_core::{
 #[doc = include_str!("docs/cache.md")]
 pub use fast_cache_macros::cache;
 
-#[cfg(feature = "dynamodb")]
-pub use fast_cache_backends::DynamoBackend;
 #[cfg(feature = "memory")]
 pub use fast_cache_backends::InMemoryBackend;
+#[cfg(feature = "dynamodb")]
+pub use fast_cache_backends::{DynamoBackend, aws_sdk_dynamodb};
 #[cfg(feature = "memcached")]
 pub use fast_cache_backends::{MemcachedBackend, MemcachedOptions};
 #[cfg(feature = "redis")]

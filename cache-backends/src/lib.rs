@@ -9,6 +9,10 @@ mod memory;
 #[cfg(feature = "redis")]
 mod redis;
 
+/// The SDK, in the version that [`DynamoBackend::from_client`] takes a client of.
+#[cfg(feature = "dynamodb")]
+pub use aws_sdk_dynamodb;
+
 #[cfg(feature = "dynamodb")]
 pub use crate::dynamodb::DynamoBackend;
 #[cfg(feature = "memcached")]

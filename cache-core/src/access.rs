@@ -4,13 +4,15 @@
 //! the answer no is one message, at the return type. Everything behind it takes the answer along
 //! and needs no bounds of its own.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::BoxFuture;
-use crate::engine::{Engine, Sought, Ticket};
+use crate::engine::{Engine, Sought, Stored, Ticket};
 use crate::error::Error;
 use crate::key::Key;
 use crate::local::AnyEntry;
@@ -22,7 +24,12 @@ pub struct Access<T> {
     pub(crate) local: fn(&Engine, &AnyEntry) -> Option<T>,
     pub(crate) find: Find<T>,
     pub(crate) store: Store<T>,
+    pub(crate) share: fn(&T) -> AnyValue,
+    pub(crate) take_share: fn(&AnyValue) -> Option<T>,
 }
+
+/// A value that callers of one key share.
+type AnyValue = Arc<dyn Any + Send + Sync>;
 
 type Find<T> = for<'a> fn(&'a Engine, &'static Site, &'a Key) -> BoxFuture<'a, Sought<T>>;
 
@@ -33,7 +40,7 @@ type Store<T> = for<'a> fn(
     &'a Key,
     &'a T,
     Option<Duration>,
-) -> BoxFuture<'a, Result<(), Error>>;
+) -> BoxFuture<'a, Result<Stored, Error>>;
 
 impl<T: Payload> Access<T> {
     /// The operations under the coder `C`.
@@ -44,6 +51,8 @@ impl<T: Payload> Access<T> {
             store: |engine, ticket, site, key, value, lifetime| {
                 Box::pin(engine.try_store::<T, C>(ticket, site, key, value, lifetime))
             },
+            share: |value| Arc::new(value.clone()),
+            take_share: |value| value.downcast_ref::<T>().cloned(),
         }
     }
 }

@@ -96,7 +96,8 @@ impl<T> CacheEntry<T> {
         let (cache, key) = self.target().await?;
         let lifetime = self.expire.or_else(|| cache.expire());
         let ticket = cache.engine().supersede(self.site, &key).await?;
-        (self.access.store)(cache.engine(), ticket, self.site, &key, &value, lifetime).await
+        (self.access.store)(cache.engine(), ticket, self.site, &key, &value, lifetime).await?;
+        Ok(())
     }
 
     /// Removes the value, and tells whether there was one. A call that is being computed at that

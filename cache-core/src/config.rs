@@ -22,6 +22,7 @@ pub struct Config {
     pub(crate) key_builder: Option<Arc<dyn DynKeyBuilder>>,
     pub(crate) enabled: bool,
     pub(crate) invalidation_delay: Duration,
+    pub(crate) coalesce: bool,
     pub(crate) clock: Clock,
     #[cfg(feature = "axum")]
     pub(crate) http: crate::handler::HttpConfig,
@@ -38,6 +39,7 @@ impl Config {
             key_builder: None,
             enabled: true,
             invalidation_delay: Duration::from_millis(100),
+            coalesce: true,
             clock: Clock::system(),
             #[cfg(feature = "axum")]
             http: crate::handler::HttpConfig::default(),
@@ -84,6 +86,18 @@ impl Config {
     #[must_use]
     pub fn enable(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
+        self
+    }
+
+    /// Sets whether calls of one key that miss at once share one computation; true by default.
+    ///
+    /// The first call computes, and those that come meanwhile wait and get its value. If it is
+    /// dropped or panics, the next one computes. An `Err`, and what `cache_if` turns down, is shared
+    /// with nobody: those who waited then compute at once, each for itself. A function decides for
+    /// itself by `coalesce = false`.
+    #[must_use]
+    pub fn coalesce(mut self, coalesce: bool) -> Self {
+        self.coalesce = coalesce;
         self
     }
 

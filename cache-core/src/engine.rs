@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::access::Access;
 use crate::backend::DynBackend;
@@ -12,6 +13,7 @@ use crate::coder::RegisteredCoder;
 use crate::config::Config;
 use crate::entry::{Envelope, Expected, Generations, Record, Tags, fingerprint};
 use crate::error::{Error, ErrorKind};
+use crate::flight::{Flights, Seat, Shared};
 use crate::invalidation::{Invalidations, Moment, Scope};
 use crate::key::{Key, cache_prefix, hash_printed, key_prefix, print_stored, split_space};
 use crate::local::{AnyEntry, LocalEntry, LocalKey, LocalStore};
@@ -34,6 +36,8 @@ pub(crate) struct Engine {
     clock: Clock,
     invalidations: Arc<Invalidations>,
     remote: Remote,
+    flights: Flights,
+    coalesce: bool,
     counters: Counters,
 }
 
@@ -48,6 +52,14 @@ pub(crate) struct Sought<T> {
 pub(crate) struct Ticket {
     moment: Moment,
     basis: Basis,
+}
+
+/// Up to when a value is known not to have been invalidated, and by which barriers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Validity {
+    at: Instant,
+    /// `None` where there are no barriers, or none that can be read.
+    generations: Option<Generations>,
 }
 
 /// What is known about a shared store.
@@ -78,9 +90,9 @@ pub(crate) struct Times {
 
 impl Times {
     /// The times of a value that is new.
-    #[cfg(feature = "axum")]
     pub(crate) fn new(lifetime: Option<Duration>) -> Self {
         Self {
+            #[cfg(feature = "axum")]
             age: 0,
             remaining: lifetime.map(milliseconds),
         }
@@ -109,6 +121,8 @@ impl Engine {
             coder: config.coder,
             clock: config.clock,
             invalidations,
+            flights: Flights::new(),
+            coalesce: config.coalesce,
             counters: Counters::default(),
         }
     }
@@ -197,7 +211,8 @@ impl Engine {
         let ticket = self.begin();
         if self.is_local() {
             let found = self.find_local(key.local()).and_then(|(entry, times)| {
-                let value = self.downcast::<T>(&entry)?.clone();
+                // One of another type has been counted by the look before.
+                let value = entry.value.downcast_ref::<T>()?.clone();
                 Some(Found { value, times })
             });
             return Sought {
@@ -245,8 +260,9 @@ impl Engine {
         (found, sought.ticket)
     }
 
-    /// Stores a value for `lifetime`, unless its key was invalidated since the ticket was taken.
-    /// An error is counted and logged: the call that the value is for goes on.
+    /// Stores a value for `lifetime`, unless its key was invalidated since the ticket was taken, and
+    /// says whether the value may be shared with those who wait for it. An error is counted and
+    /// logged: the call that the value is for goes on.
     pub(crate) async fn store<T>(
         &self,
         access: Access<T>,
@@ -255,10 +271,66 @@ impl Engine {
         key: &Key,
         value: &T,
         lifetime: Option<Duration>,
-    ) {
-        if let Err(error) = (access.store)(self, ticket, site, key, value, lifetime).await {
-            self.report(site, &error);
+    ) -> Option<Validity> {
+        let before = Validity {
+            at: Instant::now(),
+            generations: ticket.generations(),
+        };
+        match (access.store)(self, ticket, site, key, value, lifetime).await {
+            Ok(Stored::Yes) => return Some(before),
+            Ok(Stored::Invalidated) => return None,
+            Ok(Stored::Unknown) => {}
+            Err(error) => self.report(site, &error),
         }
+        // While the store is out of reach, callers share on the word of this process alone.
+        let printed = key.printed(&self.prefix);
+        let is_valid = self.is_current(ticket.moment, &printed);
+        is_valid.then(|| Validity {
+            at: Instant::now(),
+            generations: None,
+        })
+    }
+
+    /// Joins the others who miss on a key, or leads them; `None` where everybody computes alone.
+    pub(crate) fn join(&self, site: &Site, key: &Key) -> Option<Seat<'_>> {
+        if !site.coalesces().unwrap_or(self.coalesce) {
+            return None;
+        }
+        let is_current = |began| self.is_current(began, &key.printed(&self.prefix));
+        Some(
+            self.flights
+                .join(key, self.invalidations.begin(), is_current),
+        )
+    }
+
+    /// The value that the leader of a flight shares, unless it was invalidated before this call
+    /// began.
+    pub(crate) async fn share<T>(
+        &self,
+        access: Access<T>,
+        site: &'static Site,
+        shared: &Shared,
+        joined: Instant,
+    ) -> Option<Found<T>> {
+        if shared.validity.at < joined {
+            return None;
+        }
+        if let Some(generations) = shared.validity.generations {
+            let current = self.remote.generations(site.namespace_name()).await;
+            if current.ok()? != generations {
+                return None;
+            }
+        }
+        let value = (access.take_share)(&shared.value)?;
+        self.counters.coalesced();
+        Some(Found {
+            value,
+            times: shared.times,
+        })
+    }
+
+    fn is_current(&self, moment: Moment, printed: &str) -> bool {
+        self.invalidations.permit(moment, printed).is_some()
     }
 
     /// As [`store`](Self::store), and says what went wrong.
@@ -269,9 +341,9 @@ impl Engine {
         key: &Key,
         value: &T,
         lifetime: Option<Duration>,
-    ) -> Result<(), Error> {
+    ) -> Result<Stored, Error> {
         if lifetime.is_some_and(|lifetime| lifetime < Duration::from_millis(1)) {
-            return Ok(());
+            return Ok(Stored::Invalidated);
         }
         let printed = key.printed(&self.prefix);
         let stored = match self.backend.local() {
@@ -286,7 +358,7 @@ impl Engine {
             Stored::Invalidated => self.counters.invalidated(),
             Stored::Unknown => {}
         }
-        Ok(())
+        Ok(stored)
     }
 
     /// Ends what is being computed for a key, whose value is about to be set by hand.
@@ -486,8 +558,27 @@ impl Engine {
     }
 }
 
+impl Ticket {
+    fn generations(&self) -> Option<Generations> {
+        match self.basis {
+            Basis::Unknown => None,
+            Basis::Observed(observation) => Some(observation.generations),
+            Basis::Override(generations) => Some(generations),
+        }
+    }
+
+    /// Up to when what a lookup found is known to be valid.
+    pub(crate) fn validity(&self, at: Instant) -> Validity {
+        Validity {
+            at,
+            generations: self.generations(),
+        }
+    }
+}
+
 /// What became of a value that was to be stored.
-enum Stored {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stored {
     Yes,
     /// Something newer is there: the value was invalidated, or another process stored one.
     Invalidated,

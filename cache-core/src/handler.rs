@@ -8,11 +8,12 @@ use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
 use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
 
 use crate::access::Access;
 use crate::axum::{CacheRequest, CacheResponse, CachedResponse, RequestHead, Wishes};
 use crate::body::{Gathered, gather};
-use crate::engine::Times;
+use crate::engine::{Found, Ticket, Times};
 use crate::http::{
     RequestDirectives, ResponseDirectives, add_vary, is_personal, may_store, not_modified,
     strip_for_not_modified,
@@ -20,7 +21,9 @@ use crate::http::{
 use crate::key::{KeyWriter, headers_suffix};
 use crate::policy::Verdict;
 use crate::registry::{InitError, with_current};
-use crate::runtime::{Answer, CallKey, Lookup, MakeKeyBuilder, Miss, look_up, uninitialized};
+use crate::runtime::{
+    Answer, CallKey, End, Lookup, MakeKeyBuilder, Miss, Path, look_up, uninitialized,
+};
 use crate::site::Site;
 use crate::value::{CoderChoice, Shape};
 
@@ -164,62 +167,142 @@ where
         request,
     } = *pending;
     let Miss { cache, site, key } = miss;
-    let engine = cache.engine();
-    let access = Access::<CachedResponse>::new::<C>();
-    let is_looked_up = key.is_looked_up() && engine.is_local();
     let key = key.resolve(&cache, site).await;
-    let (found, ticket) = match is_looked_up {
-        true => (None, engine.begin()),
-        false => engine.find(access, site, &key).await,
+    let exchange = Exchange {
+        path: Path {
+            engine: cache.engine(),
+            access: Access::new::<C>(),
+            site,
+            key: &key,
+        },
+        settings: cache.http(),
+        asked: &asked,
+        request: &request,
+        response: &response,
     };
-    if let Some(found) = found
-        && asked.accepts(found.times)
-    {
-        engine.counters().hit();
-        return asked.reply(
-            &found.value,
-            found.times,
-            Status::Hit,
-            cache.http(),
-            request.headers(),
-        );
+    let answer = |(future, rules)| exchange.answer::<S, F, R>(future, rules);
+    if !asked.may_share() {
+        return answer((future, rules)).await.0.reply;
     }
-    if asked.only_if_cached() {
-        return StatusCode::GATEWAY_TIMEOUT.into_response();
+    let accept = |found| exchange.accept(found);
+    let together = exchange
+        .path
+        .together((future, rules), answer, Answered::stored, accept);
+    together.await.reply
+}
+
+/// A request that was not answered at once.
+struct Exchange<'a> {
+    path: Path<'a, CachedResponse>,
+    settings: &'a HttpSettings,
+    asked: &'a Asked,
+    request: &'a CacheRequest,
+    response: &'a CacheResponse,
+}
+
+/// A reply, and the stored response that it was made from.
+struct Answered {
+    reply: Response,
+    stored: Option<CachedResponse>,
+}
+
+impl Exchange<'_> {
+    /// Answers the request from the store, or computes and stores.
+    async fn answer<S, F, R>(&self, future: F, rules: R) -> (Answered, End)
+    where
+        S: Shape<Returned: IntoResponse>,
+        F: Future<Output = S::Returned>,
+        R: FnOnce(&S::Stored) -> Verdict,
+    {
+        let Path {
+            engine,
+            access,
+            site,
+            key,
+        } = self.path;
+        let began = Instant::now();
+        let (found, ticket) = engine.find(access, site, key).await;
+        if let Some(found) = found {
+            let end = End::Valid(found.times, ticket.validity(began));
+            if let Some(answered) = self.accept(found) {
+                engine.counters().hit();
+                return (answered, end);
+            }
+        }
+        if self.asked.only_if_cached() {
+            return Answered::alone(StatusCode::GATEWAY_TIMEOUT.into_response());
+        }
+        engine.counters().miss();
+        let returned = future.await;
+        let verdict = S::split(&returned).map(rules);
+        self.store(returned.into_response(), verdict, ticket).await
     }
 
-    engine.counters().miss();
-    let returned = future.await;
-    let verdict = S::split(&returned).map(rules);
-    let wishes = response.take();
-    let chosen = choose_lifetime(verdict, &wishes, engine.expire());
-    let reply = with_headers(returned.into_response(), wishes.headers);
-    let Some(lifetime) = chosen.and_then(|chosen| limit_lifetime(chosen, &reply, site)) else {
-        return reply;
-    };
-    let (parts, body) = reply.into_parts();
-    let body = match gather(body, cache.http().max_body).await {
-        Gathered::Whole(body) => body,
-        Gathered::Streaming(body) => return Response::from_parts(parts, body),
-    };
-    let mut headers = parts.headers;
-    add_vary(&mut headers, site.vary_names());
-    let stored = CachedResponse::new(parts.status, headers, body);
-    if !asked.head {
-        engine
-            .store(access, ticket, site, &key, &stored, lifetime)
-            .await;
+    /// Stores what the function returned, if it may be.
+    async fn store(
+        &self,
+        reply: Response,
+        verdict: Option<Verdict>,
+        ticket: Ticket,
+    ) -> (Answered, End) {
+        let wishes = self.response.take();
+        let chosen = choose_lifetime(verdict, &wishes, self.path.engine.expire());
+        let reply = with_headers(reply, wishes.headers);
+        let lifetime = chosen.and_then(|chosen| limit_lifetime(chosen, &reply, self.path.site));
+        let Some(lifetime) = lifetime else {
+            return Answered::alone(reply);
+        };
+        let (parts, body) = reply.into_parts();
+        let body = match gather(body, self.settings.max_body).await {
+            Gathered::Whole(body) => body,
+            Gathered::Streaming(body) => {
+                return Answered::alone(Response::from_parts(parts, body));
+            }
+        };
+        let mut headers = parts.headers;
+        add_vary(&mut headers, self.path.site.vary_names());
+        let stored = CachedResponse::new(parts.status, headers, body);
+        let end = match self.asked.head {
+            true => End::Alone,
+            false => self.path.store_for(ticket, &stored, lifetime).await,
+        };
+        let mut reply = self.reply(&stored, Times::new(lifetime), Status::Miss);
+        *reply.extensions_mut() = parts.extensions;
+        let answered = Answered {
+            reply,
+            stored: Some(stored),
+        };
+        (answered, end)
     }
-    let times = Times::new(lifetime);
-    let mut reply = asked.reply(
-        &stored,
-        times,
-        Status::Miss,
-        cache.http(),
-        request.headers(),
-    );
-    *reply.extensions_mut() = parts.extensions;
-    reply
+
+    /// Makes the reply of a stored response, if the request lets it.
+    fn accept(&self, found: Found<CachedResponse>) -> Option<Answered> {
+        self.asked.accepts(found.times).then(|| Answered {
+            reply: self.reply(&found.value, found.times, Status::Hit),
+            stored: Some(found.value),
+        })
+    }
+
+    fn reply(&self, stored: &CachedResponse, times: Times, status: Status) -> Response {
+        let request = self.request.headers();
+        self.asked
+            .reply(stored, times, status, self.settings, request)
+    }
+}
+
+impl Answered {
+    fn stored(&self) -> Option<&CachedResponse> {
+        self.stored.as_ref()
+    }
+
+    /// A reply that is for nobody else.
+    fn alone(reply: Response) -> (Self, End) {
+        let answered = Self {
+            reply,
+            stored: None,
+        };
+        (answered, End::Alone)
+    }
 }
 
 /// What the rest of a request needs that was not answered at once.
@@ -281,6 +364,12 @@ impl Asked {
 
     fn only_if_cached(&self) -> bool {
         self.directives.only_if_cached
+    }
+
+    /// Whether a response that another request is computing would do. What answers HEAD is not
+    /// stored, and nobody waits for what a request would not have computed.
+    fn may_share(&self) -> bool {
+        self.may_be_answered() && !self.only_if_cached() && !self.head
     }
 
     /// Whether a stored response of this age would do (RFC 9111 section 5.2.1). `max-stale` asks

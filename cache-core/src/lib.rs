@@ -18,6 +18,7 @@ mod config;
 mod engine;
 mod entry;
 mod error;
+mod flight;
 #[cfg(feature = "axum")]
 mod handler;
 #[cfg(feature = "axum")]

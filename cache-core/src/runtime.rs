@@ -7,9 +7,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::access::Access;
-use crate::engine::{Engine, Times};
+use crate::engine::{Engine, Found, Ticket, Times, Validity};
+use crate::flight::{Landing, Seat, Shared};
 use crate::key::{DynKeyBuilder, Key, KeyContext, KeyWriter};
 use crate::local::AnyEntry;
 use crate::policy::Verdict;
@@ -92,29 +96,152 @@ where
         return future.await;
     };
     let Miss { cache, site, key } = *miss;
-    let engine = cache.engine();
-    let is_looked_up = key.is_looked_up() && engine.is_local();
     let key = key.resolve(&cache, site).await;
-    let (found, ticket) = match is_looked_up {
-        true => (None, engine.begin()),
-        false => engine.find(access, site, &key).await,
+    let path = Path {
+        engine: cache.engine(),
+        access,
+        site,
+        key: &key,
     };
-    if let Some(found) = found {
-        engine.counters().hit();
-        return S::join(found.value);
+    let answer = |(future, rules)| path.answer::<S, F, R>(future, rules);
+    let accept = |found: Found<S::Stored>| Some(S::join(found.value));
+    path.together((future, rules), answer, S::split, accept)
+        .await
+}
+
+/// The path of a call that was not answered at once.
+pub(crate) struct Path<'a, T> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) access: Access<T>,
+    pub(crate) site: &'static Site,
+    pub(crate) key: &'a Key,
+}
+
+impl<T> Path<'_, T> {
+    /// Answers a call together with the others of its key: by `answer`, or by what another call
+    /// shares, if `accept` makes something of it. `stored` finds in an answer what to share.
+    pub(crate) async fn together<C, R, A>(
+        &self,
+        call: C,
+        answer: impl FnOnce(C) -> A,
+        stored: impl Fn(&R) -> Option<&T>,
+        accept: impl Fn(Found<T>) -> Option<R>,
+    ) -> R
+    where
+        A: Future<Output = (R, End)>,
+    {
+        let mut call = Some((call, answer));
+        for _ in 0..MOST_FLIGHTS {
+            let Some(seat) = self.engine.join(self.site, self.key) else {
+                break;
+            };
+            let mut own = None;
+            let lead = async {
+                let Some((call, answer)) = call.take() else {
+                    return Landing::Alone;
+                };
+                let (answer, end) = answer(call).await;
+                let landing = self.land(&seat, end, stored(&answer));
+                own = Some(answer);
+                landing
+            };
+            let landing = seat.landing(lead).await;
+            if let Some(answer) = own {
+                return answer;
+            }
+            match landing {
+                Landing::Shared(shared) => {
+                    let found = self
+                        .engine
+                        .share(self.access, self.site, shared, seat.joined);
+                    if let Some(answer) = found.await.and_then(&accept) {
+                        self.engine.counters().hit();
+                        return answer;
+                    }
+                }
+                Landing::Invalidated => {}
+                Landing::Alone => break,
+            }
+        }
+        let Some((call, answer)) = call else {
+            unreachable!("a call that led a flight has been answered")
+        };
+        answer(call).await.0
     }
-    engine.counters().miss();
-    let returned = future.await;
-    if let Some(value) = S::split(&returned) {
-        let verdict = rules(value);
-        if verdict.stores() {
-            let lifetime = verdict.lifetime().or_else(|| engine.expire());
-            engine
-                .store(access, ticket, site, &key, value, lifetime)
-                .await;
+
+    fn land(&self, seat: &Seat<'_>, end: End, stored: Option<&T>) -> Landing {
+        match (end, stored) {
+            (End::Alone, _) => Landing::Alone,
+            (End::Valid(times, validity), Some(value)) if seat.has_company() => {
+                Landing::Shared(Shared {
+                    value: (self.access.share)(value),
+                    times,
+                    validity,
+                })
+            }
+            // Whoever joins at the last moment finds it in the store.
+            _ => Landing::Invalidated,
         }
     }
-    returned
+
+    /// Answers a call from the store, or computes and stores.
+    async fn answer<S, F, R>(&self, future: F, rules: R) -> (S::Returned, End)
+    where
+        S: Shape<Stored = T>,
+        F: Future<Output = S::Returned>,
+        R: FnOnce(&T) -> Verdict,
+    {
+        let engine = self.engine;
+        let began = Instant::now();
+        let (found, ticket) = engine.find(self.access, self.site, self.key).await;
+        if let Some(found) = found {
+            engine.counters().hit();
+            let end = End::Valid(found.times, ticket.validity(began));
+            return (S::join(found.value), end);
+        }
+        engine.counters().miss();
+        let returned = future.await;
+        let end = match S::split(&returned) {
+            Some(value) => self.store(ticket, value, rules(value)).await,
+            None => End::Alone,
+        };
+        (returned, end)
+    }
+
+    async fn store(&self, ticket: Ticket, value: &T, verdict: Verdict) -> End {
+        if !verdict.stores() {
+            return End::Alone;
+        }
+        let lifetime = verdict.lifetime().or_else(|| self.engine.expire());
+        self.store_for(ticket, value, lifetime).await
+    }
+
+    /// Stores a value for `lifetime`, and says what it is to others.
+    pub(crate) async fn store_for(
+        &self,
+        ticket: Ticket,
+        value: &T,
+        lifetime: Option<Duration>,
+    ) -> End {
+        let validity = self
+            .engine
+            .store(self.access, ticket, self.site, self.key, value, lifetime)
+            .await;
+        validity.map_or(End::Invalidated, |validity| {
+            End::Valid(Times::new(lifetime), validity)
+        })
+    }
+}
+
+/// How many flights a call joins, before it computes by itself: a key that is invalidated again and
+/// again must not keep it waiting.
+const MOST_FLIGHTS: usize = 3;
+
+/// What the value of a call is to others.
+pub(crate) enum End {
+    Valid(Times, Validity),
+    Invalidated,
+    Alone,
 }
 
 /// What a lookup found without waiting.
@@ -155,10 +282,6 @@ pub(crate) struct Built {
 }
 
 impl CallKey {
-    pub(crate) fn is_looked_up(&self) -> bool {
-        matches!(self, Self::Known(_))
-    }
-
     /// The key, after the builder has run if there is one.
     pub(crate) async fn resolve(self, cache: &Cache, site: &'static Site) -> Key {
         match self {

@@ -15,6 +15,7 @@ pub struct Site {
     namespace: &'static str,
     version: u64,
     vary: &'static [&'static str],
+    coalesce: Option<bool>,
     id: AtomicU32,
     /// The number of the namespace's texts, or 0 before it is asked for.
     texts: AtomicU32,
@@ -44,6 +45,7 @@ impl Site {
             namespace: "",
             version: 0,
             vary: &[],
+            coalesce: None,
             id: AtomicU32::new(UNREGISTERED),
             texts: AtomicU32::new(UNREGISTERED),
             warned: AtomicBool::new(false),
@@ -69,6 +71,17 @@ impl Site {
     pub const fn vary(mut self, names: &'static [&'static str]) -> Self {
         self.vary = names;
         self
+    }
+
+    /// Sets whether calls that miss at once share one computation; by default the cache decides.
+    #[must_use]
+    pub const fn coalesce(mut self, coalesce: bool) -> Self {
+        self.coalesce = Some(coalesce);
+        self
+    }
+
+    pub(crate) fn coalesces(&self) -> Option<bool> {
+        self.coalesce
     }
 
     pub(crate) fn function(&self) -> &'static str {

@@ -12,6 +12,9 @@ pub struct Stats {
     pub hits: u64,
     /// Calls that were computed because the cache had no usable entry.
     pub misses: u64,
+    /// Calls that waited for the computation of another call, and were answered by its value; they
+    /// count as hits too.
+    pub coalesced: u64,
     /// Values that were stored.
     pub stored: u64,
     /// Values that were computed but not stored: they were invalidated meanwhile, another process
@@ -39,6 +42,7 @@ pub struct Stats {
 pub(crate) struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,
+    coalesced: AtomicU64,
     stored: AtomicU64,
     invalidated: AtomicU64,
     key_errors: AtomicU64,
@@ -55,6 +59,10 @@ impl Counters {
 
     pub(crate) fn miss(&self) {
         add(&self.misses);
+    }
+
+    pub(crate) fn coalesced(&self) {
+        add(&self.coalesced);
     }
 
     pub(crate) fn stored(&self) {
@@ -83,6 +91,7 @@ impl Counters {
         Stats {
             hits: read(&self.hits),
             misses: read(&self.misses),
+            coalesced: read(&self.coalesced),
             stored: read(&self.stored),
             invalidated: read(&self.invalidated),
             key_errors: read(&self.key_errors),

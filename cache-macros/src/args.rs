@@ -6,7 +6,7 @@ use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Expr, Ident, LitInt, LitStr, Path, Result, Token, Type, parenthesized};
+use syn::{Expr, Ident, LitBool, LitInt, LitStr, Path, Result, Token, Type, parenthesized};
 
 /// The options of one `#[cache(..)]`, as they were written.
 #[derive(Default)]
@@ -21,6 +21,7 @@ pub(crate) struct Options {
     pub(crate) injected_dependency_namespace: Option<Given<LitStr>>,
     pub(crate) version: Option<Given<LitInt>>,
     pub(crate) cache_if: Option<Given<Expr>>,
+    pub(crate) coalesce: Option<Given<LitBool>>,
     pub(crate) expire_with: Option<Given<Expr>>,
     pub(crate) handler: Option<Given<()>>,
     pub(crate) function: Option<Given<()>>,
@@ -45,10 +46,11 @@ pub(crate) enum Companions {
     None,
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "expire",
     "expire_with",
     "cache_if",
+    "coalesce",
     "namespace",
     "version",
     "skip",
@@ -87,6 +89,7 @@ impl Options {
             "expire" => set(&mut self.expire, name, value(input, "60")?),
             "expire_with" => set(&mut self.expire_with, name, value(input, "|value| ..")?),
             "cache_if" => set(&mut self.cache_if, name, value(input, "|value| ..")?),
+            "coalesce" => set(&mut self.coalesce, name, value(input, "false")?),
             "namespace" => set(&mut self.namespace, name, value(input, "\"users\"")?),
             "version" => set(&mut self.version, name, value(input, "2")?),
             "skip" => set(&mut self.skip, name, list(input, Ident::parse_any)?),

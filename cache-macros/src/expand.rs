@@ -694,6 +694,10 @@ fn site(model: &Model) -> TokenStream {
         let version = &given.value;
         quote!(.version(#version))
     });
+    let coalesce = model.options.coalesce.as_ref().map(|given| {
+        let coalesce = &given.value;
+        quote!(.coalesce(#coalesce))
+    });
     let vary = model.vary();
     let vary = (!vary.is_empty()).then(|| quote!(.vary(&[#(#vary),*])));
     quote! {
@@ -706,6 +710,7 @@ fn site(model: &Model) -> TokenStream {
         )
         #namespace
         #version
+        #coalesce
         #vary;
         &__SITE
     }

@@ -293,6 +293,22 @@ mod left_behind {
     use super::*;
 
     #[tokio::test]
+    async fn no_protection_from_stampedes() {
+        static CALLS: Calls = Calls::new();
+
+        #[cache(expire = 60)]
+        async fn slow() -> u64 {
+            let call = CALLS.next();
+            tokio::task::yield_now().await;
+            call
+        }
+
+        let answers = cached(futures_util::future::join_all((0..100).map(|_| slow()))).await;
+        assert!(answers.iter().all(|answer| *answer == 1));
+        assert_eq!(CALLS.get(), 1);
+    }
+
+    #[tokio::test]
     async fn etags_that_differ_by_process_and_lack_quotes() {
         #[cache(expire = 60, handler)]
         async fn fixed() -> &'static str {

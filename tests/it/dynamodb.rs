@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
+use fast_cache::aws_sdk_dynamodb::types::AttributeValue;
 use fast_cache::{Backend, DynamoBackend, Error, ErrorKind};
 #[cfg(feature = "json")]
 use fast_cache::{Cache, cache};

@@ -11,6 +11,8 @@ mod allocations;
     feature = "testing"
 ))]
 mod ancestor;
+#[cfg(all(feature = "json", feature = "memory"))]
+mod coalescing;
 #[cfg(feature = "memory")]
 mod companions;
 #[cfg(all(feature = "memory", feature = "testing"))]

@@ -60,8 +60,13 @@ fn test(steps: &mut Steps, servers: &[(&str, &str)]) -> Result<()> {
     // Tests that start and stop servers want the machine for themselves, and not beside a compiler.
     let (with_servers, skipped) = (SERVED.join(" "), SERVED.join(" --skip "));
     steps.cargo(
-        &format!("test --workspace --all-features --all-targets -- --skip {skipped}"),
+        &format!("test --workspace --all-features --all-targets -- --skip ui:: --skip {skipped}"),
         servers,
+    )?;
+    // These build everything once more, in a folder of their own: without the largest backends.
+    steps.cargo(
+        "test -p fast-cache --features axum,bincode,json,memory,msgpack,testing --test it -- ui::",
+        &[],
     )?;
     steps.cargo(
         &format!("test -p fast-cache --all-features --test it -- --test-threads 2 {with_servers}"),

@@ -189,7 +189,7 @@ impl KeyWriter {
 }
 
 /// The key of one call: canonical bytes, and the space that they belong to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     space: u64,
     bytes: KeyBytes,

@@ -26,6 +26,7 @@ async fn async_builder(context: &KeyContext<'_>) -> String {
     version = 3,
     skip(trace),
     cache_if = |n| *n > 1,
+    coalesce = false,
     expire_with = |n| (*n > 2).then_some(LIFETIME),
     function,
     companions = module,

@@ -1,0 +1,238 @@
+//! One computation per key.
+//!
+//! Whoever misses first leads a flight, and those who come meanwhile wait for it. A leader that is
+//! dropped or panics leaves the flight to the next waiter, who computes; this is what
+//! [`OnceCell`] does with whoever initializes it. Nobody waits for a timer, and a flight is
+//! forgotten when nobody is in it any more.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::engine::{Times, Validity};
+use crate::invalidation::Moment;
+use crate::key::Key;
+
+/// The flights of one cache.
+pub(crate) struct Flights {
+    shards: [Shard; SHARDS],
+    hasher: RandomState,
+}
+
+/// Enough that threads that miss on different keys seldom meet.
+const SHARDS: usize = 16;
+
+type Shard = Mutex<HashMap<Key, Arc<Flight>>>;
+
+struct Flight {
+    /// When it began, in the order of invalidations.
+    began: Moment,
+    landing: OnceCell<Landing>,
+}
+
+/// How a flight ended.
+pub(crate) enum Landing {
+    /// The value, for all who wait.
+    Shared(Shared),
+    /// The value was invalidated meanwhile: those who wait look again.
+    Invalidated,
+    /// The value is for nobody else: an error, or what the function keeps out of the cache. Those
+    /// who wait compute their own, at once, since each could wait for the one before it forever.
+    Alone,
+}
+
+/// A value that a leader shares.
+pub(crate) struct Shared {
+    pub(crate) value: Arc<dyn Any + Send + Sync>,
+    pub(crate) times: Times,
+    pub(crate) validity: Validity,
+}
+
+/// A place in a flight.
+pub(crate) struct Seat<'a> {
+    shard: &'a Shard,
+    key: Key,
+    flight: Arc<Flight>,
+    /// When the place was taken. What was valid before then may have been invalidated before the
+    /// call began.
+    pub(crate) joined: Instant,
+}
+
+impl Flights {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: Default::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Joins the flight of a key, or begins one at this moment. A flight is not joined unless
+    /// `is_current` says that the key was not invalidated since it began.
+    pub(crate) fn join(
+        &self,
+        key: &Key,
+        now: Moment,
+        is_current: impl FnOnce(Moment) -> bool,
+    ) -> Seat<'_> {
+        let number = self.hasher.hash_one(key) as usize % SHARDS;
+        let shard = &self.shards[number];
+        let mut flights = lock(shard);
+        let joined = flights
+            .get(key)
+            .filter(|flight| is_current(flight.began))
+            .cloned();
+        let flight = joined.unwrap_or_else(|| {
+            let flight = Arc::new(Flight {
+                began: now,
+                landing: OnceCell::new(),
+            });
+            flights.insert(key.clone(), Arc::clone(&flight));
+            flight
+        });
+        drop(flights);
+        Seat {
+            shard,
+            key: key.clone(),
+            flight,
+            joined: Instant::now(),
+        }
+    }
+
+    /// How many flights there are.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+}
+
+impl Seat<'_> {
+    /// Waits for the flight to land; `lead` lands it if nobody else does.
+    pub(crate) async fn landing(&self, lead: impl Future<Output = Landing>) -> &Landing {
+        self.flight.landing.get_or_init(|| lead).await
+    }
+
+    /// Whether somebody waits for what the leader of this flight computes.
+    pub(crate) fn has_company(&self) -> bool {
+        // The table and this seat hold one each; after an invalidation the table may not.
+        Arc::strong_count(&self.flight) > 2 || !self.is_in_table()
+    }
+
+    fn is_in_table(&self) -> bool {
+        let flights = lock(self.shard);
+        let current = flights.get(&self.key);
+        current.is_some_and(|current| Arc::ptr_eq(current, &self.flight))
+    }
+}
+
+impl Drop for Seat<'_> {
+    /// A flight that has landed is of no use to whoever comes later, and neither is one without
+    /// passengers.
+    fn drop(&mut self) {
+        let mut flights = lock(self.shard);
+        let is_over = self.flight.landing.initialized() || Arc::strong_count(&self.flight) <= 2;
+        let current = flights.get(&self.key);
+        if is_over && current.is_some_and(|current| Arc::ptr_eq(current, &self.flight)) {
+            flights.remove(&self.key);
+        }
+    }
+}
+
+fn lock(shard: &Shard) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::invalidation::Invalidations;
+    use crate::site::Site;
+
+    static SITE: Site = Site::new("flight", "tests", || "tests");
+
+    fn key(number: usize) -> Key {
+        Key::from_text(0, &SITE, &number.to_string())
+    }
+
+    fn join<'a>(flights: &'a Flights, key: &Key) -> Seat<'a> {
+        flights.join(key, Invalidations::default().begin(), |_| true)
+    }
+
+    #[tokio::test]
+    async fn one_of_many_leads_and_the_flight_is_forgotten() {
+        let flights = Flights::new();
+        let led = AtomicUsize::new(0);
+        let seats: Vec<_> = (0..100).map(|_| join(&flights, &key(1))).collect();
+        assert_eq!(flights.len(), 1);
+        assert!(seats[0].has_company());
+        for seat in &seats {
+            seat.landing(async {
+                led.fetch_add(1, Ordering::Relaxed);
+                Landing::Alone
+            })
+            .await;
+        }
+        drop(seats);
+        assert_eq!(led.into_inner(), 1);
+        assert_eq!(flights.len(), 0);
+        assert!(!join(&flights, &key(1)).has_company());
+    }
+
+    #[tokio::test]
+    async fn the_next_one_leads_when_the_leader_is_dropped() {
+        let flights = Flights::new();
+        let (leader, waiter) = (join(&flights, &key(1)), join(&flights, &key(1)));
+        let never = Notify::new();
+        let leading = leader.landing(async {
+            never.notified().await;
+            Landing::Invalidated
+        });
+        assert!(futures_lite::future::poll_once(leading).await.is_none());
+        drop(leader);
+        let landing = waiter.landing(async { Landing::Alone }).await;
+        assert!(matches!(landing, Landing::Alone));
+        drop(waiter);
+        assert_eq!(flights.len(), 0);
+    }
+
+    #[test]
+    fn a_flight_from_before_an_invalidation_is_not_joined() {
+        let flights = Flights::new();
+        let before = join(&flights, &key(1));
+        let now = Invalidations::default().begin();
+        let after = flights.join(&key(1), now, |_| false);
+        assert!(!Arc::ptr_eq(&before.flight, &after.flight));
+        assert!(Arc::ptr_eq(&join(&flights, &key(1)).flight, &after.flight));
+        // The old one does not take the new one along.
+        drop(before);
+        assert_eq!(flights.len(), 1);
+        drop(after);
+        assert_eq!(flights.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_million_keys_leave_nothing_behind() {
+        let flights = Flights::new();
+        for number in 0..1_000_000_usize {
+            let (one, two) = (join(&flights, &key(number)), join(&flights, &key(number)));
+            // A third are dropped before they land, a third while another one waits.
+            match number % 3 {
+                0 => drop(one),
+                1 => drop((one.landing(async { Landing::Alone }).await, two)),
+                _ => {
+                    drop(two);
+                    one.landing(async { Landing::Invalidated }).await;
+                }
+            }
+        }
+        assert_eq!(flights.len(), 0);
+    }
+}
