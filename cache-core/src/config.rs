@@ -23,6 +23,7 @@ pub struct Config {
     pub(crate) enabled: bool,
     pub(crate) invalidation_delay: Duration,
     pub(crate) coalesce: bool,
+    pub(crate) breaker: (u32, Duration),
     pub(crate) clock: Clock,
     #[cfg(feature = "axum")]
     pub(crate) http: crate::handler::HttpConfig,
@@ -40,6 +41,7 @@ impl Config {
             enabled: true,
             invalidation_delay: Duration::from_millis(100),
             coalesce: true,
+            breaker: (5, Duration::from_secs(1)),
             clock: Clock::system(),
             #[cfg(feature = "axum")]
             http: crate::handler::HttpConfig::default(),
@@ -98,6 +100,17 @@ impl Config {
     #[must_use]
     pub fn coalesce(mut self, coalesce: bool) -> Self {
         self.coalesce = coalesce;
+        self
+    }
+
+    /// Sets after how many failures in a row a shared store is left alone, and for how long; 5 failures
+    /// and one second by default. With 0 failures it is always asked.
+    ///
+    /// Meanwhile calls compute at once, instead of waiting for the store's timeout first; then one of
+    /// them tries whether it is back. Invalidations are tried in any case.
+    #[must_use]
+    pub fn breaker(mut self, failures: u32, cooldown: Duration) -> Self {
+        self.breaker = (failures, cooldown);
         self
     }
 

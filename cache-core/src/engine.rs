@@ -106,12 +106,7 @@ impl Engine {
             local.use_clock(config.clock.clone());
             invalidations = local.invalidations();
         }
-        let remote = Remote::new(
-            Arc::clone(&config.backend),
-            &config.prefix,
-            config.invalidation_delay,
-            config.clock.clone(),
-        );
+        let remote = Remote::new(&config);
         Self {
             remote,
             prefix_number: site::prefix(&config.prefix),
@@ -153,6 +148,7 @@ impl Engine {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.counters.snapshot();
+        stats.breaker = self.remote.breaker();
         if let Some(local) = self.backend.local() {
             stats.entries = local.len();
             stats.bytes = local.bytes();
@@ -316,7 +312,8 @@ impl Engine {
             return None;
         }
         if let Some(generations) = shared.validity.generations {
-            let current = self.remote.generations(site.namespace_name()).await;
+            let namespace = site.namespace_name();
+            let current = self.remote.generations_if_closed(namespace).await;
             if current.ok()? != generations {
                 return None;
             }

@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Decode,
     /// The backend answered with an error, or did not answer.
     Backend,
+    /// The backend has failed several times in a row, and is left alone for a while.
+    BreakerOpen,
     /// A computation took so long that its value could not be stored any more.
     Late,
 }
@@ -117,6 +119,7 @@ impl fmt::Display for ErrorKind {
             Self::Encode => "encode",
             Self::Decode => "decode",
             Self::Backend => "backend",
+            Self::BreakerOpen => "breaker open",
             Self::Late => "late",
         })
     }

@@ -11,6 +11,7 @@ mod backend;
 mod barrier;
 #[cfg(feature = "axum")]
 mod body;
+mod breaker;
 mod clock;
 mod coder;
 mod companion;
@@ -39,6 +40,7 @@ mod value;
 #[cfg(feature = "axum")]
 pub use crate::axum::{CacheRequest, CacheResponse, CachedResponse};
 pub use crate::backend::{Backend, BoxFuture, DynBackend, TOMBSTONE_BYTES};
+pub use crate::breaker::BreakerState;
 pub use crate::clock::Clock;
 #[cfg(feature = "bincode")]
 pub use crate::coder::Bincode;

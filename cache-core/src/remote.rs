@@ -13,7 +13,9 @@ use futures_lite::future;
 
 use crate::backend::DynBackend;
 use crate::barrier::{Barriers, Raised};
+use crate::breaker::{Breaker, BreakerState};
 use crate::clock::{Clock, milliseconds};
+use crate::config::Config;
 use crate::entry::{Envelope, Generations, Record, Seen, Tombstone, foreign, seen};
 use crate::error::{Error, ErrorKind};
 
@@ -29,6 +31,7 @@ const LONGEST_COMPUTATION: Duration = Duration::from_secs(5 * 60);
 pub(crate) struct Remote {
     backend: Arc<dyn DynBackend>,
     barriers: Barriers,
+    breaker: Breaker,
     clock: Clock,
 }
 
@@ -61,25 +64,37 @@ pub(crate) struct Observation {
 }
 
 impl Remote {
-    pub(crate) fn new(
-        backend: Arc<dyn DynBackend>,
-        prefix: &str,
-        delay: Duration,
-        clock: Clock,
-    ) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        let clock = config.clock.clone();
+        let (failures, cooldown) = config.breaker;
         Self {
-            backend,
-            barriers: Barriers::new(prefix, delay),
+            backend: Arc::clone(&config.backend),
+            barriers: Barriers::new(&config.prefix, config.invalidation_delay),
+            breaker: Breaker::new(failures, cooldown, clock.clone()),
             clock,
         }
     }
 
+    pub(crate) fn breaker(&self) -> BreakerState {
+        self.breaker.state()
+    }
+
     /// Reads what is under a printed key, in one round trip.
+    ///
+    /// Only what becomes of this opens the breaker: every call begins with it, and a store that
+    /// refuses to write may still be read.
     ///
     /// # Errors
     ///
-    /// Of the kind `Backend`, after which nothing is known.
+    /// Of the kinds `Backend` and `BreakerOpen`, after which nothing is known.
     pub(crate) async fn read(&self, key: &str, namespace: &'static str) -> Result<Reading, Error> {
+        let pass = self.breaker.pass()?;
+        let reading = self.look(key, namespace).await;
+        pass.note(&reading);
+        reading
+    }
+
+    async fn look(&self, key: &str, namespace: &'static str) -> Result<Reading, Error> {
         let began = self.clock.now();
         let barriers = self.barriers.current(&*self.backend, namespace);
         let (generations, bytes) = future::zip(barriers, self.backend.get(key)).await;
@@ -102,6 +117,15 @@ impl Remote {
     /// The generations in force.
     pub(crate) async fn generations(&self, namespace: &'static str) -> Result<Generations, Error> {
         self.barriers.current(&*self.backend, namespace).await
+    }
+
+    /// The generations in force, unless the store is left alone.
+    pub(crate) async fn generations_if_closed(
+        &self,
+        namespace: &'static str,
+    ) -> Result<Generations, Error> {
+        drop(self.breaker.pass()?);
+        self.generations(namespace).await
     }
 
     /// Stores a record for `lifetime` where what was observed still is, and tells whether it did.

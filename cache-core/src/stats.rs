@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::breaker::BreakerState;
 use crate::error::ErrorKind;
 
 /// A snapshot of a cache's counters, since it was made.
@@ -29,6 +30,10 @@ pub struct Stats {
     pub decode_errors: u64,
     /// Operations that the backend did not carry out.
     pub backend_errors: u64,
+    /// Lookups that left a backend alone that had kept failing.
+    pub skipped: u64,
+    /// Whether calls reach the backend.
+    pub breaker: BreakerState,
     /// Entries in the local store; 0 for a backend that has none.
     pub entries: u64,
     /// About how many bytes the entries in the local store take.
@@ -49,6 +54,7 @@ pub(crate) struct Counters {
     encode_errors: AtomicU64,
     decode_errors: AtomicU64,
     backend_errors: AtomicU64,
+    skipped: AtomicU64,
 }
 
 impl Counters {
@@ -74,12 +80,16 @@ impl Counters {
     }
 
     /// Counts an error, and tells whether to log it: the first of its kind, and then ever more
-    /// rarely, so that an outage does not flood the log.
+    /// rarely, so that an outage does not flood the log. What a breaker holds back is not logged.
     pub(crate) fn error(&self, kind: ErrorKind) -> bool {
         let counter = match kind {
             ErrorKind::Key => &self.key_errors,
             ErrorKind::Encode => &self.encode_errors,
             ErrorKind::Decode => &self.decode_errors,
+            ErrorKind::BreakerOpen => {
+                add(&self.skipped);
+                return false;
+            }
             ErrorKind::Late => &self.invalidated,
             ErrorKind::Backend | ErrorKind::NotInitialized => &self.backend_errors,
         };
@@ -98,6 +108,7 @@ impl Counters {
             encode_errors: read(&self.encode_errors),
             decode_errors: read(&self.decode_errors),
             backend_errors: read(&self.backend_errors),
+            skipped: read(&self.skipped),
             ..Stats::default()
         }
     }

@@ -1,5 +1,7 @@
 //! The cache never breaks the call.
 
+use std::time::Duration;
+
 use fast_cache::{Cache, Config, Error, ErrorKind, cache};
 use serde::{Serialize, Serializer};
 
@@ -17,7 +19,7 @@ async fn a_backend_that_is_down_costs_hits_and_nothing_else() {
     }
 
     let remote = Remote::default();
-    let cache = Cache::new(remote.clone());
+    let cache = Cache::new(Config::new(remote.clone()).breaker(0, Duration::ZERO));
     let (_, logs) = Logs::of(cache.scope(async {
         remote.fail(true);
         for _ in 0..100 {
@@ -42,6 +44,51 @@ async fn a_backend_that_is_down_costs_hits_and_nothing_else() {
     let warnings = logs.lines().filter(|line| line.contains("WARN")).count();
     assert!((1..=16).contains(&warnings), "{logs}");
     assert!(logs.contains("load"), "{logs}");
+}
+
+#[cfg(all(feature = "json", feature = "testing"))]
+#[tokio::test]
+async fn a_backend_that_keeps_failing_is_left_alone() {
+    use fast_cache::BreakerState;
+    use fast_cache::testing::ManualClock;
+
+    #[cache(expire = 60, key = "{id}")]
+    async fn load(id: u64) -> u64 {
+        id
+    }
+
+    let (clock, remote) = (ManualClock::new(), Remote::default());
+    let config = Config::new(remote.clone()).clock(clock.clone());
+    let cache = Cache::new(config.breaker(3, Duration::from_secs(10)));
+    let state = || cache.stats().breaker;
+    remote.fail(true);
+    for id in 0..100 {
+        assert_eq!(cache.scope(load(id)).await, id);
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.backend_errors, stats.skipped), (3, 97));
+    assert_eq!(state(), BreakerState::Open);
+    let error = cache.scope(async { load::entry(1).get().await }).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::BreakerOpen);
+
+    // It is tried after the cooldown, once, and then left alone for as long again.
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(state(), BreakerState::HalfOpen);
+    for id in 0..10 {
+        assert_eq!(cache.scope(load(id)).await, id);
+    }
+    assert_eq!(cache.stats().backend_errors, 4);
+
+    // An invalidation is tried in any case.
+    assert!(cache.clear().await.is_err());
+    remote.fail(false);
+    assert!(cache.clear().await.is_ok());
+    clock.advance(Duration::from_secs(10));
+    for _ in 0..2 {
+        assert_eq!(cache.scope(load(1)).await, 1);
+    }
+    assert_eq!(state(), BreakerState::Closed);
+    assert_eq!(cache.stats().hits, 1);
 }
 
 #[tokio::test]

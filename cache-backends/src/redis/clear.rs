@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use fast_cache_core::{Error, ErrorKind, TOMBSTONE_BYTES};
-use futures_util::future;
+use redis::aio::ConnectionLike as _;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Cmd, FromRedisValue, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
 
 use super::cluster::Cluster;
 use super::{Connection, RedisBackend, failure, unexpected};
@@ -37,10 +37,7 @@ impl RedisBackend {
         let mut cursor = b"0".to_vec();
         loop {
             let (next, keys) = page(self.send("SCAN", &scan(&cursor, prefix)).await?)?;
-            if !keys.is_empty() {
-                removed += self.count_values(&keys).await?;
-                self.send("UNLINK", redis::cmd("UNLINK").arg(keys)).await?;
-            }
+            removed += self.unlink(&keys).await?;
             if next == b"0" {
                 return Ok(removed);
             }
@@ -62,8 +59,7 @@ impl RedisBackend {
                 .route(cluster, "SCAN", scan(&cursor, prefix), route)
                 .await?;
             let (next, keys) = page(answer)?;
-            removed += self.count_values(&keys).await?;
-            self.unlink_on_master(cluster, address, &keys).await?;
+            removed += self.unlink_on_master(cluster, address, &keys).await?;
             if next == b"0" {
                 return Ok(removed);
             }
@@ -71,46 +67,79 @@ impl RedisBackend {
         }
     }
 
-    /// Removes keys one by one in one round trip, since keys of different slots must not share a
-    /// command. Keys that have moved on are removed where they are now.
+    /// Removes keys in one round trip, and counts those that held a value and no tombstone.
+    async fn unlink(&self, keys: &[Vec<u8>]) -> Result<u64, Error> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let mut commands = Pipeline::with_capacity(keys.len() + 1);
+        for key in keys {
+            commands.cmd("STRLEN").arg(key);
+        }
+        commands.cmd("UNLINK").arg(keys);
+        let answers = self.send_all(&commands).await?;
+        let Some((Value::Int(_), lengths)) = answers.split_last() else {
+            // Asked alone, the server says what is wrong.
+            self.send("UNLINK", redis::cmd("UNLINK").arg(keys)).await?;
+            return Err(unexpected("UNLINK"));
+        };
+        Ok(lengths.iter().filter(|length| is_value(length)).count() as u64)
+    }
+
+    /// The same on one master of a cluster. Each key has commands of its own, since keys of different
+    /// slots must not share one. Keys that have moved on are removed where they are now.
     async fn unlink_on_master(
         &self,
         cluster: &Cluster,
         address: &SingleNodeRoutingInfo,
         keys: &[Vec<u8>],
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         if keys.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        let mut pipeline = redis::Pipeline::with_capacity(keys.len());
+        let mut commands = Pipeline::with_capacity(2 * keys.len());
         for key in keys {
-            pipeline.cmd("UNLINK").arg(key);
+            commands.cmd("STRLEN").arg(key);
+            commands.cmd("UNLINK").arg(key);
         }
-        let mut cluster = cluster.connection();
-        let answers = cluster.route_pipeline(pipeline, 0, keys.len(), address.clone());
+        let count = commands.len();
+        let mut connection = cluster.connection();
+        let answers = connection.route_pipeline(commands, 0, count, address.clone());
         let answers = self.bounded("UNLINK", answers).await?;
-        for (key, answer) in keys.iter().zip(answers) {
-            if let Value::ServerError(_) = answer {
-                self.send("UNLINK", redis::cmd("UNLINK").arg(key)).await?;
-            }
+        let mut removed = 0;
+        for (key, answers) in keys.iter().zip(answers.chunks_exact(2)) {
+            let was_value = match answers {
+                [length, Value::Int(_)] => is_value(length),
+                _ => self.unlink_moved(key).await?,
+            };
+            removed += u64::from(was_value);
         }
-        Ok(())
+        Ok(removed)
     }
 
-    /// How many of the keys hold a value, and no tombstone. The questions share one round trip.
-    async fn count_values(&self, keys: &[Vec<u8>]) -> Result<u64, Error> {
-        let is_value = async |key: &Vec<u8>| {
-            let length = self.send("STRLEN", redis::cmd("STRLEN").arg(key)).await;
-            match length {
-                Ok(Value::Int(length)) => Ok(length > TOMBSTONE),
-                Ok(_) => Err(unexpected("STRLEN")),
-                // Whatever is no string is not ours, and has no length.
-                Err(error) if error.kind() == ErrorKind::Decode => Ok(true),
-                Err(error) => Err(error),
+    async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Error> {
+        let answers = async {
+            match &self.connection {
+                Connection::Link(link) => link.send_all(commands).await,
+                Connection::Manager(manager) => {
+                    let mut connection = manager.clone();
+                    let answers = connection.send_packed_commands(commands, 0, commands.len());
+                    answers.await
+                }
+                Connection::Cluster(cluster) => {
+                    let mut connection = cluster.connection();
+                    let answers = connection.req_packed_commands(commands, 0, commands.len());
+                    answers.await
+                }
             }
         };
-        let answers = future::try_join_all(keys.iter().map(is_value)).await?;
-        Ok(answers.into_iter().filter(|is_value| *is_value).count() as u64)
+        self.bounded("UNLINK", answers).await
+    }
+
+    async fn unlink_moved(&self, key: &[u8]) -> Result<bool, Error> {
+        let length = self.send("STRLEN", redis::cmd("STRLEN").arg(key)).await;
+        self.send("UNLINK", redis::cmd("UNLINK").arg(key)).await?;
+        Ok(length.is_ok_and(|length| is_value(&length)))
     }
 
     /// The addresses of all masters, as the connection knows them.
@@ -203,6 +232,15 @@ fn pattern(prefix: &[u8]) -> Vec<u8> {
     }
     pattern.push(b'*');
     pattern
+}
+
+/// Whether an answer to `STRLEN` is that for a value. Whatever is no string has no length, and is no
+/// tombstone.
+fn is_value(length: &Value) -> bool {
+    match length {
+        Value::Int(length) => *length > TOMBSTONE,
+        _ => true,
+    }
 }
 
 fn page(answer: Value) -> Result<Page, Error> {

@@ -7,7 +7,7 @@ use fast_cache_core::BoxFuture;
 use futures_util::FutureExt as _;
 use futures_util::future::Shared;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, RedisError, RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 
 /// A multiplexed connection, and the way to make another one.
 ///
@@ -49,10 +49,25 @@ impl Link {
             .send_packed_command(command)
             .await
             .and_then(Value::extract_error);
-        if result.as_ref().is_err_and(is_broken) {
-            self.redial(&dialing);
-        }
+        self.check(&dialing, &result);
         result
+    }
+
+    /// Sends commands together; an answer may be an error.
+    pub(super) async fn send_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        let dialing = self.dialing();
+        let mut connection = Dialing::clone(&dialing).await?;
+        let result = connection
+            .send_packed_commands(commands, 0, commands.len())
+            .await;
+        self.check(&dialing, &result);
+        result
+    }
+
+    fn check<T>(&self, dialing: &Arc<Dialing>, result: &RedisResult<T>) {
+        if result.as_ref().is_err_and(is_broken) {
+            self.redial(dialing);
+        }
     }
 
     /// The current connection, or a new attempt where the last one failed.
