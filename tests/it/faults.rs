@@ -61,9 +61,14 @@ async fn survives(backend: impl Backend, proxy: &Proxy) {
     let Stats {
         backend_errors,
         decode_errors,
+        skipped,
         ..
     } = cache.stats();
     assert!(backend_errors > 0, "nothing was broken");
+    assert!(
+        skipped > 0,
+        "a store that does not answer was asked every time"
+    );
     assert_eq!(decode_errors, 0, "half an answer passed for an entry");
     cache.clear().await.unwrap();
 }
@@ -93,4 +98,56 @@ async fn memcached_behind_a_way_that_breaks() {
         .max_connections(64);
     let backend = options.connect(&proxy.address()).await.unwrap();
     survives(backend, &proxy).await;
+}
+
+/// Kills a server while functions are called, and starts it again.
+async fn survives_its_death<B, S>(backend: B, mut server: S, kill: fn(&mut S), restart: fn(&mut S))
+where
+    B: Backend,
+{
+    let cache = Cache::new(backend);
+    for _ in 0..3 {
+        call_all(&cache).await;
+        let calling = async {
+            for _ in 0..10 {
+                call_all(&cache).await;
+            }
+        };
+        let dying = async {
+            tokio::task::yield_now().await;
+            kill(&mut server);
+        };
+        future::join(calling, dying).await;
+        restart(&mut server);
+        recovers(&cache, Fault::None).await;
+    }
+    assert!(cache.stats().backend_errors > 0, "nobody noticed");
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn redis_that_is_killed_while_it_is_asked() {
+    use crate::redis::server::Server;
+
+    if crate::redis::server_url().is_none() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let options = fast_cache::RedisOptions::new();
+    let backend = options.connect(&server.url()).await.unwrap();
+    survives_its_death(backend, server, Server::kill, |server| server.restart(&[])).await;
+}
+
+#[cfg(feature = "memcached")]
+#[tokio::test]
+async fn memcached_that_is_killed_while_it_is_asked() {
+    use crate::memcached::Server;
+
+    if crate::memcached::server_address().is_none() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let options = fast_cache::MemcachedOptions::new();
+    let backend = options.connect(&server.address()).await.unwrap();
+    survives_its_death(backend, server, Server::kill, Server::restart).await;
 }

@@ -38,14 +38,14 @@ fn options() -> MemcachedOptions {
 }
 
 /// A server of the test's own, which is killed when this is dropped.
-struct Server {
+pub(crate) struct Server {
     process: Child,
     port: u16,
     arguments: Vec<String>,
 }
 
 impl Server {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
@@ -58,16 +58,16 @@ impl Server {
         }
     }
 
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.process = spawn(self.port, &self.arguments);
     }
 

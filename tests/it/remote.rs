@@ -149,6 +149,18 @@ async fn foreign_and_damaged_entries_are_misses_that_are_overwritten() {
     assert_eq!(error.kind(), ErrorKind::Decode);
 }
 
+#[tokio::test]
+async fn a_value_of_another_key_is_a_miss() {
+    let remote = Remote::default();
+    let cache = Cache::new(Config::new(remote.clone()).prefix("shop"));
+    cache.scope(named(7)).await;
+    // As a broken connection would answer, or somebody who renames keys.
+    remote.write("shop:orders:8", remote.read("shop:orders:7").unwrap());
+    assert_eq!(cache.scope(named(8)).await, order(8));
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.misses, stats.decode_errors), (0, 2, 1));
+}
+
 #[cfg(feature = "testing")]
 #[tokio::test]
 async fn lifetimes_are_checked_even_where_the_store_keeps_longer() {
