@@ -23,6 +23,8 @@ pub struct Config {
     pub(crate) enabled: bool,
     pub(crate) invalidation_delay: Duration,
     pub(crate) coalesce: bool,
+    pub(crate) lock: bool,
+    pub(crate) lease: Duration,
     pub(crate) breaker: (u32, Duration),
     pub(crate) clock: Clock,
     #[cfg(feature = "axum")]
@@ -41,6 +43,8 @@ impl Config {
             enabled: true,
             invalidation_delay: Duration::from_millis(100),
             coalesce: true,
+            lock: false,
+            lease: Duration::from_secs(10),
             breaker: (5, Duration::from_secs(1)),
             clock: Clock::system(),
             #[cfg(feature = "axum")]
@@ -100,6 +104,28 @@ impl Config {
     #[must_use]
     pub fn coalesce(mut self, coalesce: bool) -> Self {
         self.coalesce = coalesce;
+        self
+    }
+
+    /// Sets whether processes that share a store and miss on one key at once share one computation, as
+    /// calls in one process do; false by default. A function decides for itself by `lock`.
+    ///
+    /// The first to miss takes a lease in the store, and the others look for its value now and then,
+    /// every 100 milliseconds at most. It costs two more round trips a miss. Where the lease cannot be
+    /// had, because the store is down or the one who has it takes longer than the
+    /// [`lease`](Self::lease), everybody computes.
+    #[must_use]
+    pub fn lock(mut self, lock: bool) -> Self {
+        self.lock = lock;
+        self
+    }
+
+    /// Sets how long a process that computes under a [`lock`](Self::lock) keeps the others waiting at
+    /// most, also one that dies meanwhile; 10 seconds by default. It should be longer than
+    /// computations take.
+    #[must_use]
+    pub fn lease(mut self, length: Duration) -> Self {
+        self.lease = length;
         self
     }
 

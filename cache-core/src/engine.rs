@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, Seat, Shared};
 use crate::invalidation::{Invalidations, Moment, Scope};
 use crate::key::{Key, cache_prefix, hash_printed, key_prefix, print_stored, split_space};
+use crate::lease::{Lease, Patience};
 use crate::local::{AnyEntry, LocalEntry, LocalKey, LocalStore};
 use crate::remote::{Content, Observation, Remote};
 use crate::site::{self, Site};
@@ -38,6 +39,8 @@ pub(crate) struct Engine {
     remote: Remote,
     flights: Flights,
     coalesce: bool,
+    lock: bool,
+    lease: Duration,
     counters: Counters,
 }
 
@@ -45,6 +48,23 @@ pub(crate) struct Engine {
 pub(crate) struct Sought<T> {
     pub(crate) found: Result<Option<Found<T>>, Error>,
     pub(crate) ticket: Ticket,
+}
+
+/// The same, where what went wrong has been told.
+pub(crate) struct Look<T> {
+    pub(crate) found: Option<Found<T>>,
+    pub(crate) ticket: Ticket,
+    began: Instant,
+}
+
+impl<T> Look<T> {
+    /// Up to when what was found is known to be valid.
+    pub(crate) fn validity(&self) -> Validity {
+        Validity {
+            at: self.began,
+            generations: self.ticket.generations(),
+        }
+    }
 }
 
 /// What a computation must know about the time before it began, to be stored.
@@ -118,6 +138,8 @@ impl Engine {
             invalidations,
             flights: Flights::new(),
             coalesce: config.coalesce,
+            lock: config.lock,
+            lease: config.lease,
             counters: Counters::default(),
         }
     }
@@ -247,13 +269,18 @@ impl Engine {
         access: Access<T>,
         site: &'static Site,
         key: &Key,
-    ) -> (Option<Found<T>>, Ticket) {
+    ) -> Look<T> {
+        let began = Instant::now();
         let sought = (access.find)(self, site, key).await;
         let found = sought.found.unwrap_or_else(|error| {
             self.report(site, &error);
             None
         });
-        (found, sought.ticket)
+        Look {
+            found,
+            ticket: sought.ticket,
+            began,
+        }
     }
 
     /// Stores a value for `lifetime`, unless its key was invalidated since the ticket was taken, and
@@ -324,6 +351,45 @@ impl Engine {
             value,
             times: shared.times,
         })
+    }
+
+    /// After a miss: takes the lease of a key, or waits for the value of whoever has it.
+    pub(crate) async fn lock<T>(
+        &self,
+        access: Access<T>,
+        site: &'static Site,
+        key: &Key,
+        miss: Look<T>,
+    ) -> (Look<T>, Option<Lease>) {
+        let is_shared = matches!(miss.ticket.basis, Basis::Observed(_));
+        if !is_shared || !site.locks().unwrap_or(self.lock) {
+            return (miss, None);
+        }
+        let printed = key.printed(&self.prefix);
+        let mut patience = Patience::new(self.lease);
+        loop {
+            let lease = match Lease::take(self.backend(), &printed, self.lease).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    self.report(site, &error);
+                    return (miss, None);
+                }
+            };
+            if lease.is_none() {
+                if patience.is_new() {
+                    self.counters.lock_wait();
+                }
+                if !patience.wait().await {
+                    return (miss, None);
+                }
+            }
+            // Somebody may have stored a value since the last look.
+            let look = self.find(access, site, key).await;
+            let is_lost = matches!(look.ticket.basis, Basis::Unknown);
+            if look.found.is_some() || lease.is_some() || is_lost {
+                return (look, lease);
+            }
+        }
     }
 
     fn is_current(&self, moment: Moment, printed: &str) -> bool {
@@ -561,14 +627,6 @@ impl Ticket {
             Basis::Unknown => None,
             Basis::Observed(observation) => Some(observation.generations),
             Basis::Override(generations) => Some(generations),
-        }
-    }
-
-    /// Up to when what a lookup found is known to be valid.
-    pub(crate) fn validity(&self, at: Instant) -> Validity {
-        Validity {
-            at,
-            generations: self.generations(),
         }
     }
 }

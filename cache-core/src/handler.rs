@@ -8,7 +8,6 @@ use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
 use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tokio::time::Instant;
 
 use crate::access::Access;
 use crate::axum::{CacheRequest, CacheResponse, CachedResponse, RequestHead, Wishes};
@@ -220,10 +219,13 @@ impl Exchange<'_> {
             site,
             key,
         } = self.path;
-        let began = Instant::now();
-        let (found, ticket) = engine.find(access, site, key).await;
-        if let Some(found) = found {
-            let end = End::Valid(found.times, ticket.validity(began));
+        let (look, _lease) = match self.asked.may_share() {
+            true => self.path.look().await,
+            false => (engine.find(access, site, key).await, None),
+        };
+        let validity = look.validity();
+        if let Some(found) = look.found {
+            let end = End::Valid(found.times, validity);
             if let Some(answered) = self.accept(found) {
                 engine.counters().hit();
                 return (answered, end);
@@ -235,7 +237,8 @@ impl Exchange<'_> {
         engine.counters().miss();
         let returned = future.await;
         let verdict = S::split(&returned).map(rules);
-        self.store(returned.into_response(), verdict, ticket).await
+        self.store(returned.into_response(), verdict, look.ticket)
+            .await
     }
 
     /// Stores what the function returned, if it may be.

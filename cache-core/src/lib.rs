@@ -26,6 +26,7 @@ mod handler;
 mod http;
 mod invalidation;
 mod key;
+mod lease;
 pub mod local;
 mod policy;
 #[doc(hidden)]

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::access::Access;
-use crate::engine::{Engine, Found, Ticket, Times, Validity};
+use crate::engine::{Engine, Found, Look, Ticket, Times, Validity};
 use crate::flight::{Landing, Seat, Shared};
 use crate::key::{DynKeyBuilder, Key, KeyContext, KeyWriter};
+use crate::lease::Lease;
 use crate::local::AnyEntry;
 use crate::policy::Verdict;
 use crate::registry::{Cache, with_current};
@@ -192,20 +191,30 @@ impl<T> Path<'_, T> {
         R: FnOnce(&T) -> Verdict,
     {
         let engine = self.engine;
-        let began = Instant::now();
-        let (found, ticket) = engine.find(self.access, self.site, self.key).await;
-        if let Some(found) = found {
+        let (look, _lease) = self.look().await;
+        let validity = look.validity();
+        if let Some(found) = look.found {
             engine.counters().hit();
-            let end = End::Valid(found.times, ticket.validity(began));
+            let end = End::Valid(found.times, validity);
             return (S::join(found.value), end);
         }
         engine.counters().miss();
         let returned = future.await;
         let end = match S::split(&returned) {
-            Some(value) => self.store(ticket, value, rules(value)).await,
+            Some(value) => self.store(look.ticket, value, rules(value)).await,
             None => End::Alone,
         };
         (returned, end)
+    }
+
+    /// Looks into the store, and again under the lock that other processes respect, if there is one.
+    pub(crate) async fn look(&self) -> (Look<T>, Option<Lease>) {
+        let look = self.engine.find(self.access, self.site, self.key).await;
+        if look.found.is_some() {
+            return (look, None);
+        }
+        let lock = self.engine.lock(self.access, self.site, self.key, look);
+        lock.await
     }
 
     async fn store(&self, ticket: Ticket, value: &T, verdict: Verdict) -> End {

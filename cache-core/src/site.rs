@@ -16,6 +16,7 @@ pub struct Site {
     version: u64,
     vary: &'static [&'static str],
     coalesce: Option<bool>,
+    lock: Option<bool>,
     id: AtomicU32,
     /// The number of the namespace's texts, or 0 before it is asked for.
     texts: AtomicU32,
@@ -46,6 +47,7 @@ impl Site {
             version: 0,
             vary: &[],
             coalesce: None,
+            lock: None,
             id: AtomicU32::new(UNREGISTERED),
             texts: AtomicU32::new(UNREGISTERED),
             warned: AtomicBool::new(false),
@@ -78,6 +80,17 @@ impl Site {
     pub const fn coalesce(mut self, coalesce: bool) -> Self {
         self.coalesce = Some(coalesce);
         self
+    }
+
+    /// Sets whether processes that miss at once share one computation; by default the cache decides.
+    #[must_use]
+    pub const fn lock(mut self, lock: bool) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
+    pub(crate) fn locks(&self) -> Option<bool> {
+        self.lock
     }
 
     pub(crate) fn coalesces(&self) -> Option<bool> {

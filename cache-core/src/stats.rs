@@ -16,6 +16,8 @@ pub struct Stats {
     /// Calls that waited for the computation of another call, and were answered by its value; they
     /// count as hits too.
     pub coalesced: u64,
+    /// Calls that waited for the computation of another process, whether or not its value came.
+    pub lock_waits: u64,
     /// Values that were stored.
     pub stored: u64,
     /// Values that were computed but not stored: they were invalidated meanwhile, another process
@@ -48,6 +50,7 @@ pub(crate) struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,
     coalesced: AtomicU64,
+    lock_waits: AtomicU64,
     stored: AtomicU64,
     invalidated: AtomicU64,
     key_errors: AtomicU64,
@@ -69,6 +72,10 @@ impl Counters {
 
     pub(crate) fn coalesced(&self) {
         add(&self.coalesced);
+    }
+
+    pub(crate) fn lock_wait(&self) {
+        add(&self.lock_waits);
     }
 
     pub(crate) fn stored(&self) {
@@ -102,6 +109,7 @@ impl Counters {
             hits: read(&self.hits),
             misses: read(&self.misses),
             coalesced: read(&self.coalesced),
+            lock_waits: read(&self.lock_waits),
             stored: read(&self.stored),
             invalidated: read(&self.invalidated),
             key_errors: read(&self.key_errors),

@@ -22,6 +22,7 @@ pub(crate) struct Options {
     pub(crate) version: Option<Given<LitInt>>,
     pub(crate) cache_if: Option<Given<Expr>>,
     pub(crate) coalesce: Option<Given<LitBool>>,
+    pub(crate) lock: Option<Given<()>>,
     pub(crate) expire_with: Option<Given<Expr>>,
     pub(crate) handler: Option<Given<()>>,
     pub(crate) function: Option<Given<()>>,
@@ -46,11 +47,12 @@ pub(crate) enum Companions {
     None,
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "expire",
     "expire_with",
     "cache_if",
     "coalesce",
+    "lock",
     "namespace",
     "version",
     "skip",
@@ -90,6 +92,7 @@ impl Options {
             "expire_with" => set(&mut self.expire_with, name, value(input, "|value| ..")?),
             "cache_if" => set(&mut self.cache_if, name, value(input, "|value| ..")?),
             "coalesce" => set(&mut self.coalesce, name, value(input, "false")?),
+            "lock" => set(&mut self.lock, name, ()),
             "namespace" => set(&mut self.namespace, name, value(input, "\"users\"")?),
             "version" => set(&mut self.version, name, value(input, "2")?),
             "skip" => set(&mut self.skip, name, list(input, Ident::parse_any)?),

@@ -698,6 +698,7 @@ fn site(model: &Model) -> TokenStream {
         let coalesce = &given.value;
         quote!(.coalesce(#coalesce))
     });
+    let lock = model.options.lock.as_ref().map(|_| quote!(.lock(true)));
     let vary = model.vary();
     let vary = (!vary.is_empty()).then(|| quote!(.vary(&[#(#vary),*])));
     quote! {
@@ -711,6 +712,7 @@ fn site(model: &Model) -> TokenStream {
         #namespace
         #version
         #coalesce
+        #lock
         #vary;
         &__SITE
     }

@@ -33,6 +33,8 @@ mod invalidation;
 mod keys;
 #[cfg(all(feature = "axum", feature = "memory"))]
 mod leaks;
+#[cfg(feature = "json")]
+mod lock;
 #[cfg(feature = "memcached")]
 mod memcached;
 #[cfg(all(feature = "memory", feature = "testing"))]

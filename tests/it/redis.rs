@@ -518,6 +518,7 @@ async fn a_script_that_is_forbidden_is_named() {
     );
 }
 
+#[cfg(feature = "json")]
 #[tokio::test]
 async fn slots_move_between_masters_while_values_are_read_and_written() {
     if is_skipped() {

@@ -13,10 +13,11 @@ const LIBRARY: &str =
 const FEATURED: &str = "-p fast-cache --lib --test it";
 
 /// The tests that need servers, or start their own.
-const SERVED: [&str; 5] = [
+const SERVED: [&str; 6] = [
     "conformance::servers::",
     "dynamodb::",
     "faults::",
+    "lock::fleet::",
     "memcached::",
     "redis::",
 ];

@@ -27,6 +27,7 @@ async fn async_builder(context: &KeyContext<'_>) -> String {
     skip(trace),
     cache_if = |n| *n > 1,
     coalesce = false,
+    lock,
     expire_with = |n| (*n > 2).then_some(LIFETIME),
     function,
     companions = module,
