@@ -1,5 +1,6 @@
 //! The cache never breaks the call.
 
+#[cfg(feature = "json")]
 use std::time::Duration;
 
 use fast_cache::{Cache, Config, Error, ErrorKind, cache};

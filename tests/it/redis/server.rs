@@ -165,6 +165,7 @@ pub(crate) async fn cluster() -> Vec<Server> {
 }
 
 /// Moves this many slots from one master of a cluster to another, with the keys in them.
+#[cfg(feature = "json")]
 pub(crate) fn move_slots(from: &str, to: &str, slots: u32) {
     let id = |address: &str| {
         let (host, port) = address.rsplit_once(':').unwrap();
