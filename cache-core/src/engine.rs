@@ -13,7 +13,7 @@ use crate::coder::RegisteredCoder;
 use crate::config::Config;
 use crate::entry::{Envelope, Expected, Generations, Record, Tags, fingerprint};
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Flights, Seat, Shared};
+use crate::flight::{Flights, Seat, Shared, Start};
 use crate::invalidation::{Invalidations, Moment, Scope};
 use crate::key::{Key, cache_prefix, hash_printed, key_prefix, print_stored, split_space};
 use crate::lease::{Lease, Patience};
@@ -314,6 +314,11 @@ impl Engine {
         })
     }
 
+    /// The start of a call that is about to look into the store.
+    pub(crate) fn start(&self, key: &Key) -> Start {
+        self.flights.start(key)
+    }
+
     /// Joins the others who miss on a key, or leads them; `None` where everybody computes alone.
     pub(crate) fn join(&self, site: &Site, key: &Key) -> Option<Seat<'_>> {
         if !site.coalesces().unwrap_or(self.coalesce) {
@@ -333,9 +338,9 @@ impl Engine {
         access: Access<T>,
         site: &'static Site,
         shared: &Shared,
-        joined: Instant,
+        start: Start,
     ) -> Option<Found<T>> {
-        if shared.validity.at < joined {
+        if shared.validity.at < start.at {
             return None;
         }
         if let Some(generations) = shared.validity.generations {

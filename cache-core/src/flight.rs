@@ -27,7 +27,14 @@ pub(crate) struct Flights {
 /// Enough that threads that miss on different keys seldom meet.
 const SHARDS: usize = 16;
 
-type Shard = Mutex<HashMap<Key, Arc<Flight>>>;
+type Shard = Mutex<Table>;
+
+#[derive(Default)]
+struct Table {
+    flights: HashMap<Key, Arc<Flight>>,
+    /// How many have landed.
+    landed: u64,
+}
 
 struct Flight {
     /// When it began, in the order of invalidations.
@@ -58,9 +65,16 @@ pub(crate) struct Seat<'a> {
     shard: &'a Shard,
     key: Key,
     flight: Arc<Flight>,
-    /// When the place was taken. What was valid before then may have been invalidated before the
-    /// call began.
-    pub(crate) joined: Instant,
+    /// How many flights had landed when this place was taken.
+    landed: u64,
+}
+
+/// When a call began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    /// What was valid before then may have been invalidated before the call.
+    pub(crate) at: Instant,
+    landed: u64,
 }
 
 impl Flights {
@@ -68,6 +82,14 @@ impl Flights {
         Self {
             shards: Default::default(),
             hasher: RandomState::new(),
+        }
+    }
+
+    /// To be called before the store is looked into; see [`Seat::is_news`].
+    pub(crate) fn start(&self, key: &Key) -> Start {
+        Start {
+            landed: lock(self.shard(key)).landed,
+            at: Instant::now(),
         }
     }
 
@@ -79,10 +101,10 @@ impl Flights {
         now: Moment,
         is_current: impl FnOnce(Moment) -> bool,
     ) -> Seat<'_> {
-        let number = self.hasher.hash_one(key) as usize % SHARDS;
-        let shard = &self.shards[number];
-        let mut flights = lock(shard);
-        let joined = flights
+        let shard = self.shard(key);
+        let mut table = lock(shard);
+        let joined = table
+            .flights
             .get(key)
             .filter(|flight| is_current(flight.began))
             .cloned();
@@ -91,22 +113,26 @@ impl Flights {
                 began: now,
                 landing: OnceCell::new(),
             });
-            flights.insert(key.clone(), Arc::clone(&flight));
+            table.flights.insert(key.clone(), Arc::clone(&flight));
             flight
         });
-        drop(flights);
         Seat {
             shard,
             key: key.clone(),
             flight,
-            joined: Instant::now(),
+            landed: table.landed,
         }
+    }
+
+    fn shard(&self, key: &Key) -> &Shard {
+        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 
     /// How many flights there are.
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        let shards = self.shards.iter();
+        shards.map(|shard| lock(shard).flights.len()).sum()
     }
 }
 
@@ -116,6 +142,12 @@ impl Seat<'_> {
         self.flight.landing.get_or_init(|| lead).await
     }
 
+    /// Whether a flight, of this key or another, may have landed since a call began: what the call
+    /// has seen in the store may be news by now.
+    pub(crate) fn is_news(&self, start: Start) -> bool {
+        self.landed != start.landed
+    }
+
     /// Whether somebody waits for what the leader of this flight computes.
     pub(crate) fn has_company(&self) -> bool {
         // The table and this seat hold one each; after an invalidation the table may not.
@@ -123,8 +155,8 @@ impl Seat<'_> {
     }
 
     fn is_in_table(&self) -> bool {
-        let flights = lock(self.shard);
-        let current = flights.get(&self.key);
+        let table = lock(self.shard);
+        let current = table.flights.get(&self.key);
         current.is_some_and(|current| Arc::ptr_eq(current, &self.flight))
     }
 }
@@ -133,16 +165,18 @@ impl Drop for Seat<'_> {
     /// A flight that has landed is of no use to whoever comes later, and neither is one without
     /// passengers.
     fn drop(&mut self) {
-        let mut flights = lock(self.shard);
-        let is_over = self.flight.landing.initialized() || Arc::strong_count(&self.flight) <= 2;
-        let current = flights.get(&self.key);
+        let mut table = lock(self.shard);
+        let has_landed = self.flight.landing.initialized();
+        let is_over = has_landed || Arc::strong_count(&self.flight) <= 2;
+        let current = table.flights.get(&self.key);
         if is_over && current.is_some_and(|current| Arc::ptr_eq(current, &self.flight)) {
-            flights.remove(&self.key);
+            table.flights.remove(&self.key);
         }
+        table.landed += u64::from(has_landed);
     }
 }
 
-fn lock(shard: &Shard) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
+fn lock(shard: &Shard) -> MutexGuard<'_, Table> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

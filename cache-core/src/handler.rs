@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use crate::access::Access;
 use crate::axum::{CacheRequest, CacheResponse, CachedResponse, RequestHead, Wishes};
 use crate::body::{Gathered, gather};
-use crate::engine::{Found, Ticket, Times};
+use crate::engine::{Found, Look, Ticket, Times};
 use crate::http::{
     RequestDirectives, ResponseDirectives, add_vary, is_personal, may_store, not_modified,
     strip_for_not_modified,
@@ -21,7 +21,7 @@ use crate::key::{KeyWriter, headers_suffix};
 use crate::policy::Verdict;
 use crate::registry::{InitError, with_current};
 use crate::runtime::{
-    Answer, CallKey, End, Lookup, MakeKeyBuilder, Miss, Path, look_up, uninitialized,
+    Answer, CallKey, End, First, Lookup, MakeKeyBuilder, Miss, Path, look_up, uninitialized,
 };
 use crate::site::Site;
 use crate::value::{CoderChoice, Shape};
@@ -179,14 +179,20 @@ where
         request: &request,
         response: &response,
     };
-    let answer = |(future, rules)| exchange.answer::<S, F, R>(future, rules);
     if !asked.may_share() {
-        return answer((future, rules)).await.0.reply;
+        let answer = exchange.answer::<S, F, R>(None, future, rules);
+        return answer.await.0.reply;
     }
     let accept = |found| exchange.accept(found);
+    let (start, first) = match exchange.path.first_look(accept).await {
+        First::Hit(answered) => return answered.reply,
+        First::Miss(start, first) => (start, first),
+    };
+    let answer = |first, (future, rules)| exchange.answer::<S, F, R>(first, future, rules);
+    let call = (future, rules);
     let together = exchange
         .path
-        .together((future, rules), answer, Answered::stored, accept);
+        .together(start, first, call, answer, Answered::stored, accept);
     together.await.reply
 }
 
@@ -207,7 +213,12 @@ struct Answered {
 
 impl Exchange<'_> {
     /// Answers the request from the store, or computes and stores.
-    async fn answer<S, F, R>(&self, future: F, rules: R) -> (Answered, End)
+    async fn answer<S, F, R>(
+        &self,
+        first: Option<Look<CachedResponse>>,
+        future: F,
+        rules: R,
+    ) -> (Answered, End)
     where
         S: Shape<Returned: IntoResponse>,
         F: Future<Output = S::Returned>,
@@ -220,7 +231,7 @@ impl Exchange<'_> {
             key,
         } = self.path;
         let (look, _lease) = match self.asked.may_share() {
-            true => self.path.look().await,
+            true => self.path.look(first).await,
             false => (engine.find(access, site, key).await, None),
         };
         let validity = look.validity();

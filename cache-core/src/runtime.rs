@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::access::Access;
 use crate::engine::{Engine, Found, Look, Ticket, Times, Validity};
-use crate::flight::{Landing, Seat, Shared};
+use crate::flight::{Landing, Seat, Shared, Start};
 use crate::key::{DynKeyBuilder, Key, KeyContext, KeyWriter};
 use crate::lease::Lease;
 use crate::local::AnyEntry;
@@ -102,10 +102,14 @@ where
         site,
         key: &key,
     };
-    let answer = |(future, rules)| path.answer::<S, F, R>(future, rules);
     let accept = |found: Found<S::Stored>| Some(S::join(found.value));
-    path.together((future, rules), answer, S::split, accept)
-        .await
+    let (start, first) = match path.first_look(&accept).await {
+        First::Hit(returned) => return returned,
+        First::Miss(start, first) => (start, first),
+    };
+    let answer = |first, (future, rules)| path.answer::<S, F, R>(first, future, rules);
+    let together = path.together(start, first, (future, rules), answer, S::split, accept);
+    together.await
 }
 
 /// The path of a call that was not answered at once.
@@ -119,10 +123,15 @@ pub(crate) struct Path<'a, T> {
 impl<T> Path<'_, T> {
     /// Answers a call together with the others of its key: by `answer`, or by what another call
     /// shares, if `accept` makes something of it. `stored` finds in an answer what to share.
+    ///
+    /// `first` is what the call has seen in the store since its start. Whoever leads goes on from
+    /// there, unless another flight has landed meanwhile.
     pub(crate) async fn together<C, R, A>(
         &self,
+        start: Start,
+        mut first: Option<Look<T>>,
         call: C,
-        answer: impl FnOnce(C) -> A,
+        answer: impl FnOnce(Option<Look<T>>, C) -> A,
         stored: impl Fn(&R) -> Option<&T>,
         accept: impl Fn(Found<T>) -> Option<R>,
     ) -> R
@@ -139,7 +148,8 @@ impl<T> Path<'_, T> {
                 let Some((call, answer)) = call.take() else {
                     return Landing::Alone;
                 };
-                let (answer, end) = answer(call).await;
+                let first = first.take().filter(|_| !seat.is_news(start));
+                let (answer, end) = answer(first, call).await;
                 let landing = self.land(&seat, end, stored(&answer));
                 own = Some(answer);
                 landing
@@ -150,9 +160,7 @@ impl<T> Path<'_, T> {
             }
             match landing {
                 Landing::Shared(shared) => {
-                    let found = self
-                        .engine
-                        .share(self.access, self.site, shared, seat.joined);
+                    let found = self.engine.share(self.access, self.site, shared, start);
                     if let Some(answer) = found.await.and_then(&accept) {
                         self.engine.counters().hit();
                         return answer;
@@ -165,7 +173,7 @@ impl<T> Path<'_, T> {
         let Some((call, answer)) = call else {
             unreachable!("a call that led a flight has been answered")
         };
-        answer(call).await.0
+        answer(None, call).await.0
     }
 
     fn land(&self, seat: &Seat<'_>, end: End, stored: Option<&T>) -> Landing {
@@ -183,15 +191,38 @@ impl<T> Path<'_, T> {
         }
     }
 
+    /// Looks into a shared store before the call joins others: a hit waits for nobody. The local store
+    /// has been looked into by now.
+    pub(crate) async fn first_look<R>(
+        &self,
+        accept: impl Fn(Found<T>) -> Option<R>,
+    ) -> First<R, T> {
+        let start = self.engine.start(self.key);
+        if self.engine.is_local() {
+            return First::Miss(start, None);
+        }
+        let mut look = self.engine.find(self.access, self.site, self.key).await;
+        if let Some(answer) = look.found.take().and_then(accept) {
+            self.engine.counters().hit();
+            return First::Hit(answer);
+        }
+        First::Miss(start, Some(look))
+    }
+
     /// Answers a call from the store, or computes and stores.
-    async fn answer<S, F, R>(&self, future: F, rules: R) -> (S::Returned, End)
+    async fn answer<S, F, R>(
+        &self,
+        first: Option<Look<T>>,
+        future: F,
+        rules: R,
+    ) -> (S::Returned, End)
     where
         S: Shape<Stored = T>,
         F: Future<Output = S::Returned>,
         R: FnOnce(&T) -> Verdict,
     {
         let engine = self.engine;
-        let (look, _lease) = self.look().await;
+        let (look, _lease) = self.look(first).await;
         let validity = look.validity();
         if let Some(found) = look.found {
             engine.counters().hit();
@@ -207,9 +238,13 @@ impl<T> Path<'_, T> {
         (returned, end)
     }
 
-    /// Looks into the store, and again under the lock that other processes respect, if there is one.
-    pub(crate) async fn look(&self) -> (Look<T>, Option<Lease>) {
-        let look = self.engine.find(self.access, self.site, self.key).await;
+    /// Looks into the store, unless that was done, and again under the lock that other processes
+    /// respect, if there is one.
+    pub(crate) async fn look(&self, first: Option<Look<T>>) -> (Look<T>, Option<Lease>) {
+        let look = match first {
+            Some(look) => look,
+            None => self.engine.find(self.access, self.site, self.key).await,
+        };
         if look.found.is_some() {
             return (look, None);
         }
@@ -232,6 +267,9 @@ impl<T> Path<'_, T> {
         value: &T,
         lifetime: Option<Duration>,
     ) -> End {
+        if lifetime.is_some_and(|lifetime| lifetime < Duration::from_millis(1)) {
+            return End::Alone;
+        }
         let validity = self
             .engine
             .store(self.access, ticket, self.site, self.key, value, lifetime)
@@ -240,6 +278,12 @@ impl<T> Path<'_, T> {
             End::Valid(Times::new(lifetime), validity)
         })
     }
+}
+
+/// What a call finds before it joins others.
+pub(crate) enum First<R, T> {
+    Hit(R),
+    Miss(Start, Option<Look<T>>),
 }
 
 /// How many flights a call joins, before it computes by itself: a key that is invalidated again and
