@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fast_cache_core::{Backend, Error, ErrorKind};
-use redis::aio::{ConnectionLike as _, ConnectionManager};
+use redis::aio::ConnectionManager;
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
@@ -23,7 +23,8 @@ pub use self::options::RedisOptions;
 /// Commands of any number of callers share one connection to a server, which is made anew when it
 /// breaks; nobody waits for anybody else. A command never takes longer than the response timeout,
 /// reconnecting included. After a restart of the server, the first command may fail, and later
-/// ones find the new connection.
+/// ones find the new connection. A connection on which commands go unanswered for five seconds,
+/// without any answer in between, is replaced too.
 ///
 /// A read is one `GET`, a write one `SET` with `PX` where there is a lifetime, or a script of a few
 /// lines where what is there has to be compared first. Servers from Redis 4
@@ -68,7 +69,7 @@ const MAX_LIFETIME: u128 = 1 << 50;
 /// which would send a whole value back to be compared.
 const SET_IF_SEEN: &str = "
 local there = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
-if there ~= ARGV[1] and redis.call('EXISTS', KEYS[1]) == 1 then
+if string.sub(there, 1, #ARGV[1]) ~= ARGV[1] and redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
 if ARGV[3] then
@@ -186,12 +187,10 @@ impl RedisBackend {
         answer: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, Error> {
         let answer = tokio::time::timeout(self.response_timeout, answer).await;
-        if let Connection::Cluster(cluster) = &self.connection {
-            match &answer {
-                Ok(Err(error)) if error.is_timeout() => cluster.unanswered(),
-                Err(_) => cluster.unanswered(),
-                Ok(_) => cluster.answered(),
-            }
+        match &answer {
+            Ok(Err(error)) if error.is_timeout() => self.connection.unanswered(),
+            Err(_) => self.connection.unanswered(),
+            Ok(_) => self.connection.answered(),
         }
         match answer {
             Ok(result) => result.map_err(|error| failure(name, error)),
@@ -205,9 +204,25 @@ impl Connection {
         let value = match self {
             Self::Link(link) => link.send(command).await?,
             Self::Manager(manager) => manager.clone().send_packed_command(command).await?,
-            Self::Cluster(cluster) => cluster.connection().req_packed_command(command).await?,
+            Self::Cluster(cluster) => cluster.send(command).await?,
         };
         value.extract_error()
+    }
+
+    fn answered(&self) {
+        match self {
+            Self::Link(link) => link.answered(),
+            Self::Cluster(cluster) => cluster.answered(),
+            Self::Manager(_) => {}
+        }
+    }
+
+    fn unanswered(&self) {
+        match self {
+            Self::Link(link) => link.unanswered(),
+            Self::Cluster(cluster) => cluster.unanswered(),
+            Self::Manager(_) => {}
+        }
     }
 }
 
@@ -269,7 +284,9 @@ impl From<ConnectionManager> for RedisBackend {
 impl From<ClusterConnection> for RedisBackend {
     /// Uses a connection that the application has. It keeps its own reconnecting and timeouts; the
     /// response timeout of this backend applies too. A connection that gets stuck while slots move
-    /// is not replaced, which [`RedisBackend::connect_cluster`] does.
+    /// is not replaced, which [`RedisBackend::connect_cluster`] does. Build it with `retries(0)`:
+    /// this backend sends commands again where that helps, and follows slots that move also when
+    /// many commands are under way, which the client by itself does not.
     fn from(connection: ClusterConnection) -> Self {
         Self::new(
             Connection::Cluster(Cluster::new(connection, None)),
@@ -300,24 +317,36 @@ fn milliseconds(lifetime: Duration) -> u64 {
 }
 
 fn failure(name: &'static str, error: RedisError) -> Error {
-    // Some servers quote the arguments of a command that they do not know, among them values and,
-    // for AUTH, passwords.
-    let is_quoting = error
-        .to_string()
-        .to_ascii_lowercase()
-        .contains("args beginning with");
     if error.code() == Some("WRONGTYPE") {
         return Error::new(
             ErrorKind::Decode,
             "the stored entry cannot be used: it is no string",
         );
     }
-    let failed = Error::new(ErrorKind::Backend, format!("redis failed at {name}"));
+    // Some servers quote the arguments of a command that they do not know, among them values and,
+    // for AUTH, passwords.
+    let is_quoting = error
+        .to_string()
+        .to_ascii_lowercase()
+        .contains("args beginning with");
     if is_quoting {
-        failed.with_source("the server does not know the command")
-    } else {
-        failed.with_source(error)
+        let message = format!("redis failed at {name}: unknown command");
+        return Error::new(ErrorKind::Backend, message)
+            .with_source("the server does not know the command");
     }
+    let message = format!("redis failed at {name}: {}", reason(&error));
+    Error::new(ErrorKind::Backend, message).with_source(error)
+}
+
+/// Why a command failed, in a word or two that hold nothing of what was sent: the code that the
+/// server's answer begins with, such as `NOPERM`, or what kind of error the client has seen. Logs
+/// show it without the cause.
+fn reason(error: &RedisError) -> &str {
+    let is_code = |code: &&str| code.bytes().all(|byte| byte.is_ascii_uppercase());
+    error
+        .code()
+        .filter(is_code)
+        .unwrap_or_else(|| error.category())
 }
 
 fn timed_out(name: &'static str) -> Error {

@@ -87,7 +87,7 @@ async fn many_callers_share_one_call_over_a_shared_store() {
     let remote = Remote::default();
     one_call_for_all(remote.clone()).await;
     // Each looked for itself, so that a hit waits for nobody, and the leader went on from there.
-    let barriers = 2 * 2;
+    let barriers = 2;
     assert_eq!(remote.gets(), CALLERS + barriers);
 }
 

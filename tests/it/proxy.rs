@@ -1,6 +1,7 @@
 //! A way to a server that a test can cut, slow down and silence.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,8 +26,15 @@ pub(crate) enum Fault {
 /// A proxy in front of one server, until it is dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    fault: Arc<Mutex<Fault>>,
+    way: Arc<Way>,
     accepting: JoinHandle<()>,
+}
+
+/// What all connections through a proxy share.
+struct Way {
+    fault: Mutex<Fault>,
+    /// How often the connections of that time were abandoned.
+    abandoned: AtomicU64,
 }
 
 impl Proxy {
@@ -34,8 +42,11 @@ impl Proxy {
     pub(crate) async fn start(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let fault = Arc::new(Mutex::new(Fault::None));
-        let (server, shared) = (server.to_owned(), Arc::clone(&fault));
+        let way = Arc::new(Way {
+            fault: Mutex::new(Fault::None),
+            abandoned: AtomicU64::new(0),
+        });
+        let (server, shared) = (server.to_owned(), Arc::clone(&way));
         let accepting = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
@@ -44,7 +55,7 @@ impl Proxy {
         });
         Self {
             address,
-            fault,
+            way,
             accepting,
         }
     }
@@ -54,7 +65,17 @@ impl Proxy {
     }
 
     pub(crate) fn set(&self, fault: Fault) {
-        *self.fault.lock().unwrap() = fault;
+        *self.way.fault.lock().unwrap() = fault;
+    }
+
+    /// Never again says anything on the connections that there are, and leaves them open. Later
+    /// ones work.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only Redis shares one connection")
+    )]
+    pub(crate) fn abandon(&self) {
+        self.way.abandoned.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -65,7 +86,8 @@ impl Drop for Proxy {
 }
 
 /// Forwards both ways until one side ends, or a fault ends it.
-async fn forward(client: TcpStream, server: String, fault: Arc<Mutex<Fault>>) {
+async fn forward(client: TcpStream, server: String, way: Arc<Way>) {
+    let abandoned = way.abandoned.load(Ordering::SeqCst);
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };
@@ -76,10 +98,13 @@ async fn forward(client: TcpStream, server: String, fault: Arc<Mutex<Fault>>) {
     });
     let mut buffer = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
-        while matches!(*fault.lock().unwrap(), Fault::Silence) {
+        while matches!(*way.fault.lock().unwrap(), Fault::Silence) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let now = *fault.lock().unwrap();
+        if way.abandoned.load(Ordering::SeqCst) != abandoned {
+            continue;
+        }
+        let now = *way.fault.lock().unwrap();
         let kept = match now {
             Fault::None | Fault::Silence => length,
             Fault::Reset(after) | Fault::Close(after) => after.min(length),

@@ -4,7 +4,12 @@
 //! keys. Those that stop, fill or misconfigure servers start their own, and need `redis-server`,
 //! `redis-cli` and `openssl`.
 
+#[cfg(feature = "json")]
+mod outages;
+mod replacing;
+mod rights;
 pub(crate) mod server;
+mod slots;
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -15,6 +20,8 @@ use fast_cache::{Backend, Cache, Error, RedisBackend, RedisOptions, cache};
 use fast_cache::{Config, ErrorKind};
 use futures_util::future;
 use futures_util::stream::{self, StreamExt as _};
+use redis::aio::ConnectionManagerConfig;
+use redis::cluster::ClusterClient;
 
 use self::server::{Certificates, Server};
 
@@ -36,11 +43,13 @@ fn is_skipped() -> bool {
     server_url().is_none()
 }
 
-/// Patience for a machine that runs many servers at once.
+/// How long an answer may take on a machine that runs many servers at once.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 fn options() -> RedisOptions {
     RedisOptions::new()
         .connect_timeout(Duration::from_secs(10))
-        .response_timeout(Duration::from_secs(3))
+        .response_timeout(PATIENCE)
 }
 
 async fn connect(server: &Server) -> RedisBackend {
@@ -124,8 +133,10 @@ async fn a_server_keeps_the_contract() {
     keeps_the_contract(&backend, &prefix).await;
 
     let client = redis::Client::open(url).unwrap();
-    let manager = client.get_connection_manager().await.unwrap();
-    keeps_the_contract(&RedisBackend::from(manager), &prefix).await;
+    let config = ConnectionManagerConfig::new().set_response_timeout(Some(PATIENCE));
+    let manager = client.get_connection_manager_with_config(config).await;
+    let shared = RedisBackend::from(manager.unwrap()).response_timeout(PATIENCE);
+    keeps_the_contract(&shared, &prefix).await;
 }
 
 #[tokio::test]
@@ -226,9 +237,12 @@ async fn a_cluster_keeps_the_contract_and_is_cleared_on_every_master() {
     }
     assert_eq!(left, 20_000);
 
-    let client = redis::cluster::ClusterClient::new([servers[1].url()]).unwrap();
+    let client = ClusterClient::builder([servers[1].url()])
+        .response_timeout(PATIENCE)
+        .build()
+        .unwrap();
     let connection = client.get_async_connection().await.unwrap();
-    let shared = RedisBackend::from(connection);
+    let shared = RedisBackend::from(connection).response_timeout(PATIENCE);
     assert_eq!(shared.clear("shop:n2:").await.unwrap(), 10_000);
 }
 

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use fast_cache_core::{Error, ErrorKind, TOMBSTONE_BYTES};
+use futures_util::future;
 use redis::aio::ConnectionLike as _;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, RetryMethod, Value};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, parse_address};
 use super::{Connection, RedisBackend, failure, unexpected};
 
 /// How many keys the server looks at for one answer: few enough to keep it well below a
@@ -105,7 +106,16 @@ impl RedisBackend {
         let count = commands.len();
         let mut connection = cluster.connection();
         let answers = connection.route_pipeline(commands, 0, count, address.clone());
-        let answers = self.bounded("UNLINK", answers).await?;
+        let answers = async {
+            match answers.await {
+                // One key that has moved on makes one error of all answers.
+                Err(error) if !matches!(error.retry_method(), RetryMethod::NoRetry) => Ok(None),
+                answers => answers.map(Some),
+            }
+        };
+        let Some(answers) = self.bounded("UNLINK", answers).await? else {
+            return self.unlink_all_moved(keys).await;
+        };
         let mut removed = 0;
         for (key, answers) in keys.iter().zip(answers.chunks_exact(2)) {
             let was_value = match answers {
@@ -136,6 +146,16 @@ impl RedisBackend {
         self.bounded("UNLINK", answers).await
     }
 
+    /// Removes keys wherever they are now. What is gone already does not count.
+    async fn unlink_all_moved(&self, keys: &[Vec<u8>]) -> Result<u64, Error> {
+        let removing = keys.iter().map(|key| self.unlink_moved(key));
+        let were_values = future::try_join_all(removing).await?;
+        Ok(were_values
+            .into_iter()
+            .filter(|was_value| *was_value)
+            .count() as u64)
+    }
+
     async fn unlink_moved(&self, key: &[u8]) -> Result<bool, Error> {
         let length = self.send("STRLEN", redis::cmd("STRLEN").arg(key)).await;
         self.send("UNLINK", redis::cmd("UNLINK").arg(key)).await?;
@@ -160,7 +180,10 @@ impl RedisBackend {
                 answer
                     .extract_error()
                     .map_err(|error| failure("PING", error))?;
-                parse_address(address)
+                text(&address)
+                    .and_then(|address| std::str::from_utf8(address).ok())
+                    .and_then(parse_address)
+                    .ok_or_else(|| unexpected("PING"))
             })
             .collect::<Result<Vec<_>, Error>>()?;
         if addresses.len() < self.count_masters(cluster).await? {
@@ -203,10 +226,7 @@ impl RedisBackend {
         command: Cmd,
         route: RoutingInfo,
     ) -> Result<Value, Error> {
-        let mut cluster = cluster.connection();
-        let answer = cluster.route_command(command, route);
-        self.bounded(name, async { answer.await?.extract_error() })
-            .await
+        self.bounded(name, cluster.send_to(&command, route)).await
     }
 }
 
@@ -259,16 +279,6 @@ fn text(value: &Value) -> Option<&[u8]> {
     }
 }
 
-/// Reads `host:port`; the host may be an IPv6 address, with colons of its own.
-fn parse_address(address: Value) -> Result<SingleNodeRoutingInfo, Error> {
-    let parsed = text(&address)
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .and_then(|address| address.rsplit_once(':'))
-        .and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
-    let (host, port) = parsed.ok_or_else(|| unexpected("PING"))?;
-    Ok(SingleNodeRoutingInfo::ByAddress { host, port })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,17 +289,5 @@ mod tests {
         assert_eq!(pattern(br"a*b?[c]\^-"), br"a\*b\?\[c\]\\^-*");
         assert_eq!(pattern(b"\xff\n"), b"\xff\n*");
         assert_eq!(pattern(b""), b"*");
-    }
-
-    #[test]
-    fn addresses_are_read_from_the_right() {
-        let parse = |text: &str| parse_address(Value::BulkString(text.as_bytes().to_vec()));
-        let address = |host: &str, port| SingleNodeRoutingInfo::ByAddress {
-            host: host.to_owned(),
-            port,
-        };
-        assert_eq!(parse("10.0.0.1:6379").unwrap(), address("10.0.0.1", 6379));
-        assert_eq!(parse("::1:6379").unwrap(), address("::1", 6379));
-        assert!(parse("nowhere").is_err());
     }
 }

@@ -46,9 +46,6 @@ pub struct RedisOptions {
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection is idle before the system probes it.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How often a cluster's connection tries a command before it gives up. The response timeout
-/// mostly comes first.
-const CLUSTER_RETRIES: u32 = 3;
 /// Finding a service or a cluster takes several connections, one after the other: to a server that
 /// knows, to the one that it names, and again for commands.
 const DISCOVERY_STEPS: u32 = 3;
@@ -169,7 +166,7 @@ impl RedisOptions {
         let mut builder = ClusterClientBuilder::new(nodes)
             .connection_timeout(self.connect_timeout)
             .response_timeout(self.response_timeout)
-            .retries(CLUSTER_RETRIES)
+            .retries(Cluster::RETRIES_OF_THE_CLIENT)
             .tcp_settings(tcp_settings());
         if let Some(certificates) = certificates {
             builder = builder.certs(certificates);

@@ -136,7 +136,7 @@ pub(super) async fn odd_lifetimes(subject: Subject) -> Outcome {
 type Step = (Option<&'static [u8]>, &'static [u8], bool);
 
 pub(super) async fn replacing(subject: Subject) -> Outcome {
-    const STEPS: [Step; 8] = [
+    const STEPS: [Step; 10] = [
         (None, b"first", true),
         (None, b"second", false),
         (Some(b"fix"), b"third", false),
@@ -145,6 +145,8 @@ pub(super) async fn replacing(subject: Subject) -> Outcome {
         (Some(b"\x00\xff"), b"fourth", true),
         (Some(b"fourth"), b"", true),
         (None, b"fifth", false),
+        (Some(b""), b"fifth", true),
+        (Some(b""), b"sixth", true),
     ];
 
     let key = subject.key("key");
