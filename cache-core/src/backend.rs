@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::bus::Bus;
 use crate::error::Error;
 use crate::local::LocalStore;
 
@@ -140,6 +141,17 @@ pub trait Backend: Send + Sync + 'static {
     fn local(&self) -> Option<&LocalStore> {
         None
     }
+
+    /// Whether other processes share what is stored; by default, if there is no
+    /// [`local`](Self::local) store. A backend that shares and has a local store too has two tiers.
+    fn is_shared(&self) -> bool {
+        self.local().is_none()
+    }
+
+    /// How the processes that share the store tell each other what has changed, if it offers that.
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        None
+    }
 }
 
 impl<B: Backend> Backend for Arc<B> {
@@ -172,6 +184,14 @@ impl<B: Backend> Backend for Arc<B> {
 
     fn local(&self) -> Option<&LocalStore> {
         B::local(self)
+    }
+
+    fn is_shared(&self) -> bool {
+        B::is_shared(self)
+    }
+
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        B::bus(self)
     }
 }
 
@@ -207,6 +227,12 @@ pub trait DynBackend: Send + Sync + 'static {
 
     /// See [`Backend::local`].
     fn local(&self) -> Option<&LocalStore>;
+
+    /// See [`Backend::is_shared`].
+    fn is_shared(&self) -> bool;
+
+    /// See [`Backend::bus`].
+    fn bus(&self) -> Option<Arc<dyn Bus>>;
 }
 
 impl<B: Backend> DynBackend for B {
@@ -239,5 +265,13 @@ impl<B: Backend> DynBackend for B {
 
     fn local(&self) -> Option<&LocalStore> {
         Backend::local(self)
+    }
+
+    fn is_shared(&self) -> bool {
+        Backend::is_shared(self)
+    }
+
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        Backend::bus(self)
     }
 }

@@ -12,6 +12,7 @@ mod barrier;
 #[cfg(feature = "axum")]
 mod body;
 mod breaker;
+mod bus;
 mod clock;
 mod coder;
 mod companion;
@@ -42,6 +43,7 @@ mod value;
 pub use crate::axum::{CacheRequest, CacheResponse, CachedResponse};
 pub use crate::backend::{Backend, BoxFuture, DynBackend, TOMBSTONE_BYTES};
 pub use crate::breaker::BreakerState;
+pub use crate::bus::{Bus, Subscription};
 pub use crate::clock::Clock;
 #[cfg(feature = "bincode")]
 pub use crate::coder::Bincode;
