@@ -9,10 +9,9 @@ use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::backend::BoxFuture;
-use crate::engine::{Engine, Sought, Stored, Ticket};
+use crate::engine::{Engine, Sought, Stored, Terms, Ticket};
 use crate::error::Error;
 use crate::key::Key;
 use crate::local::AnyEntry;
@@ -21,11 +20,12 @@ use crate::value::{CacheValue, CoderChoice, Payload, Shape};
 
 /// The engine's operations on values of type `T`.
 pub struct Access<T> {
-    pub(crate) local: fn(&Engine, &AnyEntry) -> Option<T>,
+    pub(crate) local: fn(&Engine, &Site, &AnyEntry) -> Option<T>,
     pub(crate) find: Find<T>,
     pub(crate) store: Store<T>,
     pub(crate) share: fn(&T) -> AnyValue,
     pub(crate) take_share: fn(&AnyValue) -> Option<T>,
+    pub(crate) copy: fn(&T) -> T,
 }
 
 /// A value that callers of one key share.
@@ -39,20 +39,21 @@ type Store<T> = for<'a> fn(
     &'static Site,
     &'a Key,
     &'a T,
-    Option<Duration>,
+    &'a Terms<'a>,
 ) -> BoxFuture<'a, Result<Stored, Error>>;
 
 impl<T: Payload> Access<T> {
     /// The operations under the coder `C`.
     pub(crate) const fn new<C: CoderChoice>() -> Self {
         Self {
-            local: |engine, entry| engine.downcast::<T>(entry).cloned(),
+            local: |engine, site, entry| engine.downcast::<T>(site, entry).cloned(),
             find: |engine, site, key| Box::pin(engine.try_find::<T, C>(site, key)),
-            store: |engine, ticket, site, key, value, lifetime| {
-                Box::pin(engine.try_store::<T, C>(ticket, site, key, value, lifetime))
+            store: |engine, ticket, site, key, value, terms| {
+                Box::pin(engine.try_store::<T, C>(ticket, site, key, value, terms))
             },
             share: |value| Arc::new(value.clone()),
             take_share: |value| value.downcast_ref::<T>().cloned(),
+            copy: T::clone,
         }
     }
 }

@@ -86,6 +86,7 @@ pub(crate) struct Wishes {
     pub(crate) headers: HeaderMap,
     pub(crate) expire: Option<Duration>,
     pub(crate) no_store: bool,
+    pub(crate) tags: Vec<String>,
 }
 
 impl CacheResponse {
@@ -105,6 +106,13 @@ impl CacheResponse {
     /// Keeps this response out of the cache.
     pub fn no_store(&self) -> &Self {
         self.wishes().no_store = true;
+        self
+    }
+
+    /// Puts this response under a tag, for [`FastCache::clear_tag`](crate::FastCache::clear_tag), beside
+    /// those that the function names.
+    pub fn tag(&self, tag: impl Into<String>) -> &Self {
+        self.wishes().tags.push(tag.into());
         self
     }
 

@@ -1,4 +1,4 @@
-//! Barriers: how a namespace or a whole cache is invalidated in one step, for every process.
+//! Barriers: how a namespace, a tag or a whole cache is invalidated in one step, for every process.
 //!
 //! A barrier is a random number under a key of its own, its generation. Every value carries the
 //! generations that were in force before its computation began, and is a miss as soon as one of
@@ -11,6 +11,12 @@
 //!
 //! A process relies on what it has read of a barrier for a short time, the delay. An invalidation
 //! takes as long, so that when it is over, every process has noticed.
+//!
+//! Tags are too many to be read again and again, and those of a value may be known only when it has
+//! been computed. So there is one more barrier, the epoch, which changes whenever a tag is
+//! invalidated, before and after the tag's own generation does. What is known of tags is forgotten when
+//! the epoch has changed. And a value is stored under tags only if the epoch, read after their
+//! generations, is still the one from before the computation.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -22,7 +28,7 @@ use tokio::time::Instant;
 use crate::backend::DynBackend;
 use crate::entry::{Generations, Record, new_barrier};
 use crate::error::{Error, ErrorKind};
-use crate::key::{cache_prefix, key_prefix};
+use crate::key::{cache_prefix, key_prefix, name_digest};
 
 /// The barriers of one cache.
 #[derive(Debug)]
@@ -32,11 +38,28 @@ pub(crate) struct Barriers {
     cache: Barrier,
     /// Those of the namespaces that functions of this process name.
     namespaces: RwLock<HashMap<&'static str, Arc<Barrier>>>,
+    epoch: Barrier,
+    tags: Mutex<KnownTags>,
 }
+
+/// The generations of tags that were read in an epoch.
+#[derive(Debug, Default)]
+struct KnownTags {
+    epoch: u64,
+    generations: HashMap<String, u64>,
+}
+
+/// How many generations of tags are remembered.
+const MOST_TAGS: usize = 10_000;
+
+/// How long a tag's barrier is kept, so that tags that are no longer used do not fill the store. What
+/// is under the tag is a miss afterwards. Memcached takes longer lifetimes for dates.
+const TAG_LIFETIME: Duration = Duration::from_secs(28 * 24 * 60 * 60);
 
 #[derive(Debug)]
 struct Barrier {
     key: String,
+    lifetime: Option<Duration>,
     state: Mutex<State>,
 }
 
@@ -56,6 +79,8 @@ impl Barriers {
             prefix: prefix.to_owned(),
             delay,
             namespaces: RwLock::default(),
+            epoch: Barrier::new(format!("epoch:{}", name_digest([prefix.as_bytes()]))),
+            tags: Mutex::default(),
         }
     }
 
@@ -74,6 +99,66 @@ impl Barriers {
         )
         .await?;
         Ok(Generations { cache, namespace })
+    }
+
+    /// The epoch, as it was at most the delay ago.
+    pub(crate) async fn epoch(&self, backend: &dyn DynBackend) -> Result<u64, Error> {
+        let since = Instant::now().checked_sub(self.delay);
+        self.epoch.current(backend, since).await
+    }
+
+    /// The epoch as it is now.
+    pub(crate) async fn epoch_now(&self, backend: &dyn DynBackend) -> Result<u64, Error> {
+        self.epoch.current(backend, Some(Instant::now())).await
+    }
+
+    /// The generation of a tag, in an epoch that was read before.
+    pub(crate) async fn tag(
+        &self,
+        backend: &dyn DynBackend,
+        tag: &str,
+        epoch: u64,
+    ) -> Result<u64, Error> {
+        let known = {
+            let tags = self.tags();
+            let known = tags.generations.get(tag).copied();
+            known.filter(|_| tags.epoch == epoch)
+        };
+        if let Some(generation) = known {
+            return Ok(generation);
+        }
+        let generation = self.tag_barrier(tag).read(backend).await?;
+        let mut tags = self.tags();
+        if tags.epoch != epoch || tags.generations.len() >= MOST_TAGS {
+            tags.generations.clear();
+            tags.epoch = epoch;
+        }
+        tags.generations.insert(tag.to_owned(), generation);
+        Ok(generation)
+    }
+
+    /// Invalidates a tag. Other processes notice within the delay.
+    pub(crate) async fn raise_tag(
+        &self,
+        backend: &dyn DynBackend,
+        tag: &str,
+    ) -> Result<Raised, Error> {
+        self.epoch.raise(backend).await?;
+        self.tag_barrier(tag).raise(backend).await?;
+        self.epoch.raise(backend).await?;
+        Ok(Raised::now(self.delay))
+    }
+
+    fn tag_barrier(&self, tag: &str) -> Barrier {
+        let name = name_digest([self.prefix.as_bytes(), tag.as_bytes()]);
+        Barrier {
+            lifetime: Some(TAG_LIFETIME),
+            ..Barrier::new(format!("tag:{name}"))
+        }
+    }
+
+    fn tags(&self) -> MutexGuard<'_, KnownTags> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The generations that are stored now for a printed key; `None` if there are none, so that no
@@ -164,10 +249,12 @@ fn namespace_of(key: &str) -> &str {
 }
 
 impl Barrier {
-    /// The barrier of the keys that start with `prefix`. No key of an entry starts with a tilde.
-    fn new(prefix: String) -> Self {
+    /// The barrier of the keys that start with `name`, or of what else has this name. No key of an
+    /// entry starts with a tilde, and the name of a namespace or a cache ends with a colon.
+    fn new(name: String) -> Self {
         Self {
-            key: format!("~{prefix}"),
+            key: format!("~{name}"),
+            lifetime: None,
             state: Mutex::default(),
         }
     }
@@ -208,7 +295,7 @@ impl Barrier {
         }
         let (generation, record) = new_barrier();
         if backend
-            .replace(&self.key, None, record.clone(), None)
+            .replace(&self.key, None, record.clone(), self.lifetime)
             .await?
         {
             return Ok(generation);
@@ -217,7 +304,7 @@ impl Barrier {
             return Ok(generation);
         }
         // Foreign bytes are in the way.
-        backend.set(&self.key, record, None).await?;
+        backend.set(&self.key, record, self.lifetime).await?;
         Ok(generation)
     }
 
@@ -235,7 +322,7 @@ impl Barrier {
 
     async fn raise(&self, backend: &dyn DynBackend) -> Result<(), Error> {
         let (_, record) = new_barrier();
-        let result = backend.set(&self.key, record, None).await;
+        let result = backend.set(&self.key, record, self.lifetime).await;
         // Also after an error, since it is unknown then whether the barrier was stored.
         let mut state = self.state();
         state.raised += 1;

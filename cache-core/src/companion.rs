@@ -7,12 +7,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::access::Access;
+use crate::engine::{Found, Terms};
 use crate::error::Error;
 use crate::key::{Key, KeyWriter};
 use crate::policy::Verdict;
 use crate::registry::Cache;
 use crate::runtime::{CallKey, MakeKeyBuilder, choose_builder};
 use crate::site::Site;
+use crate::tags::TagList;
 #[cfg(feature = "axum")]
 use crate::value::CoderChoice;
 
@@ -31,6 +33,7 @@ pub struct CacheEntry<T> {
     site: &'static Site,
     target: Result<Target, Error>,
     expire: Option<Duration>,
+    tags: TagList,
     access: Access<T>,
 }
 
@@ -80,8 +83,7 @@ impl<T> CacheEntry<T> {
     /// `Key` if an argument cannot be part of a key.
     pub async fn get(&self) -> Result<Option<T>, Error> {
         let (cache, key) = self.target().await?;
-        let sought = (self.access.find)(cache.engine(), self.site, &key).await;
-        Ok(sought.found?.map(|found| found.value))
+        Ok(self.find(cache, &key).await?.map(|found| found.value))
     }
 
     /// Stores a value, for as long as the function's `expire` says, else the registry's.
@@ -96,7 +98,13 @@ impl<T> CacheEntry<T> {
         let (cache, key) = self.target().await?;
         let lifetime = self.expire.or_else(|| cache.expire());
         let ticket = cache.engine().supersede(self.site, &key).await?;
-        (self.access.store)(cache.engine(), ticket, self.site, &key, &value, lifetime).await?;
+        let terms = Terms {
+            fresh: lifetime,
+            stale: cache.engine().aging(self.site).stale(),
+            took: 0,
+            tags: self.tags.as_slice(),
+        };
+        (self.access.store)(cache.engine(), ticket, self.site, &key, &value, &terms).await?;
         Ok(())
     }
 
@@ -111,6 +119,14 @@ impl<T> CacheEntry<T> {
         cache.engine().remove(&key).await
     }
 
+    /// Writes the tags that a value gets by [`set`](Self::set); generated code calls it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn tags(mut self, write: impl FnOnce(&mut TagList)) -> Self {
+        write(&mut self.tags);
+        self
+    }
+
     /// How long the value stays fresh, precise to the millisecond; `None` if it is absent or has
     /// expired, and [`Duration::MAX`] if it does not expire.
     ///
@@ -119,11 +135,16 @@ impl<T> CacheEntry<T> {
     /// As for [`get`](Self::get).
     pub async fn ttl(&self) -> Result<Option<Duration>, Error> {
         let (cache, key) = self.target().await?;
-        let sought = (self.access.find)(cache.engine(), self.site, &key).await;
-        Ok(sought.found?.map(|found| match found.times.remaining {
+        let found = self.find(cache, &key).await?;
+        Ok(found.map(|found| match found.times.remaining {
             Some(milliseconds) => Duration::from_millis(milliseconds),
             None => Duration::MAX,
         }))
+    }
+
+    async fn find(&self, cache: &Cache, key: &Key) -> Result<Option<Found<T>>, Error> {
+        let sought = (self.access.find)(cache.engine(), self.site, key).await;
+        Ok(sought.found?.filter(|found| !found.times.is_stale()))
     }
 
     async fn target(&self) -> Result<(&Cache, Key), Error> {
@@ -156,6 +177,7 @@ pub fn entry<T>(
         site,
         target: Target::new(site, builder, write_key),
         expire: rules.lifetime(),
+        tags: TagList::default(),
         access,
     }
 }

@@ -8,6 +8,7 @@ use crate::backend::{Backend, DynBackend};
 use crate::clock::Clock;
 use crate::coder::{Coder, RegisteredCoder};
 use crate::key::{DynKeyBuilder, KeyBuilder, erase_key_builder};
+use crate::policy::Policy;
 
 /// The settings of a cache: a backend, and the defaults of every function.
 ///
@@ -26,6 +27,9 @@ pub struct Config {
     pub(crate) lock: bool,
     pub(crate) lease: Duration,
     pub(crate) breaker: (u32, Duration),
+    pub(crate) policy: Policy,
+    pub(crate) max_refreshes: usize,
+    pub(crate) retry_delay: Duration,
     pub(crate) clock: Clock,
     #[cfg(feature = "axum")]
     pub(crate) http: crate::handler::HttpConfig,
@@ -46,6 +50,9 @@ impl Config {
             lock: false,
             lease: Duration::from_secs(10),
             breaker: (5, Duration::from_secs(1)),
+            policy: Policy::NONE,
+            max_refreshes: 64,
+            retry_delay: Duration::from_secs(1),
             clock: Clock::system(),
             #[cfg(feature = "axum")]
             http: crate::handler::HttpConfig::default(),
@@ -137,6 +144,77 @@ impl Config {
     #[must_use]
     pub fn breaker(mut self, failures: u32, cooldown: Duration) -> Self {
         self.breaker = (failures, cooldown);
+        self
+    }
+
+    /// Sets for how long after its lifetime a value is still served, at once, while it is computed anew;
+    /// by default not at all. A function decides for itself by `stale_while_revalidate = ..`.
+    ///
+    /// One computation runs for each key. It runs in the background where the function says so itself
+    /// and owns its arguments, and for handlers; else in one of the callers, while the others are
+    /// served.
+    #[must_use]
+    pub fn stale_while_revalidate(mut self, duration: Duration) -> Self {
+        self.policy.stale_while_revalidate = Some(duration);
+        self
+    }
+
+    /// Sets for how long after its lifetime a value stands in for a computation that fails: by an
+    /// `Err`, by a response whose status is 500 or above, or by a panic; by default not at all. A
+    /// function decides for itself by `stale_if_error = ..`.
+    ///
+    /// After a failure, the key is served from the old value for the [`retry_delay`](Self::retry_delay).
+    #[must_use]
+    pub fn stale_if_error(mut self, duration: Duration) -> Self {
+        self.policy.stale_if_error = Some(duration);
+        self
+    }
+
+    /// Sets by which part of itself each lifetime is cut short at most, at random, so that values that
+    /// were stored together do not expire together; from 0.0, the default, to 1.0. A function decides
+    /// for itself by `jitter = 0.1`.
+    #[must_use]
+    pub fn jitter(mut self, part: f64) -> Self {
+        self.policy.jitter = Some(part);
+        self
+    }
+
+    /// Sets whether values are computed anew before they expire, in the background or in one caller as
+    /// for [`stale_while_revalidate`](Self::stale_while_revalidate); false by default. A function
+    /// decides for itself by `early_refresh`.
+    ///
+    /// Each hit draws whether it does so, the likelier the nearer the end is and the longer the
+    /// computation takes: a value that is much in demand is computed anew in time, and one that
+    /// nobody asks for is not.
+    #[must_use]
+    pub fn early_refresh(mut self, early: bool) -> Self {
+        self.policy.early_refresh = Some(early);
+        self
+    }
+
+    /// Sets after how long a stale value, if there is one, stands in for a computation that goes on and
+    /// is finished in the background; by default callers wait. It holds where the computation can run
+    /// in the background; see [`stale_while_revalidate`](Self::stale_while_revalidate). A function
+    /// decides for itself by `soft_timeout = ..`.
+    #[must_use]
+    pub fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.soft_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how many values are computed anew at a time while old ones are served; 64 by default. With
+    /// more to do, old values are served a little longer.
+    #[must_use]
+    pub fn max_refreshes(mut self, most: usize) -> Self {
+        self.max_refreshes = most;
+        self
+    }
+
+    /// Sets for how long a key whose computation has failed is served from its old value, before it is
+    /// computed again; one second by default.
+    #[must_use]
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = delay;
         self
     }
 

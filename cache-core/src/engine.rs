@@ -17,15 +17,17 @@ use crate::flight::{Flights, Seat, Shared, Start};
 use crate::invalidation::{Invalidations, Moment, Scope};
 use crate::key::{Key, cache_prefix, hash_printed, key_prefix, print_stored, split_space};
 use crate::lease::{Lease, Patience};
-use crate::local::{AnyEntry, LocalEntry, LocalKey, LocalStore};
-use crate::remote::{Content, Observation, Remote};
+use crate::local::{AnyEntry, LocalEntry, LocalKey, LocalStore, later};
+use crate::policy::{Aging, Policy, is_early};
+use crate::refresh::Refreshes;
+use crate::remote::{Content, Cover, Observation, Remote};
 use crate::site::{self, Site};
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, FunctionCounters, Origin, Stats};
 use crate::value::{Codec, CoderChoice, Payload};
 
 /// What an entry of the local store takes beside its value and its key, in bytes: the key's and
 /// the value's allocations, and their rows in the tables.
-const OVERHEAD: usize = 160;
+const OVERHEAD: usize = 192;
 
 /// Everything about a cache that does not depend on who asks.
 pub(crate) struct Engine {
@@ -35,9 +37,11 @@ pub(crate) struct Engine {
     expire: Option<Duration>,
     coder: RegisteredCoder,
     clock: Clock,
+    policy: Policy,
     invalidations: Arc<Invalidations>,
     remote: Remote,
     flights: Flights,
+    refreshes: Arc<Refreshes>,
     coalesce: bool,
     lock: bool,
     lease: Duration,
@@ -90,32 +94,76 @@ enum Basis {
     /// What was under the key.
     Observed(Observation),
     /// The value comes from the caller, and goes over whatever there is.
-    Override(Generations),
+    Override(Cover),
 }
 
-/// A value that was found.
+/// A value that was found, fresh or stale.
 pub(crate) struct Found<T> {
     pub(crate) value: T,
     pub(crate) times: Times,
+    pub(crate) origin: Origin,
 }
 
-/// How old a value is, and how long it stays fresh, in milliseconds.
+/// How old a value is and how long it stays fresh, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    #[cfg(feature = "axum")]
     pub(crate) age: u64,
-    /// `None` if it does not expire.
+    /// How long it stays fresh; `None` if it does not expire, and 0 if it is stale.
     pub(crate) remaining: Option<u64>,
+    /// How long it has been stale; 0 if it is fresh.
+    pub(crate) stale: u64,
+    /// How long its computation took.
+    pub(crate) took: u64,
 }
 
 impl Times {
     /// The times of a value that is new.
     pub(crate) fn new(lifetime: Option<Duration>) -> Self {
         Self {
-            #[cfg(feature = "axum")]
             age: 0,
             remaining: lifetime.map(milliseconds),
+            stale: 0,
+            took: 0,
         }
+    }
+
+    /// `fresh_until` is `None` if it does not expire.
+    fn at(now: u64, made_at: u64, fresh_until: Option<u64>, took: u64) -> Self {
+        Self {
+            age: now.saturating_sub(made_at),
+            remaining: fresh_until.map(|until| until.saturating_sub(now)),
+            stale: fresh_until.map_or(0, |until| now.saturating_sub(until)),
+            took,
+        }
+    }
+
+    pub(crate) fn is_stale(&self) -> bool {
+        self.remaining == Some(0)
+    }
+}
+
+/// On which terms a value is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    /// For how long it is fresh; `None` for good.
+    pub(crate) fresh: Option<Duration>,
+    /// For how long it is of use after that.
+    pub(crate) stale: Duration,
+    /// How long its computation took, in milliseconds.
+    pub(crate) took: u64,
+    pub(crate) tags: &'a [String],
+}
+
+impl Terms<'_> {
+    /// Whether the value is gone as soon as it is there.
+    pub(crate) fn are_over(&self) -> bool {
+        self.fresh
+            .is_some_and(|fresh| fresh < Duration::from_millis(1))
+    }
+
+    /// For how long the value is of use.
+    fn useful(&self) -> Option<Duration> {
+        self.fresh.map(|fresh| fresh.saturating_add(self.stale))
     }
 }
 
@@ -134,7 +182,13 @@ impl Engine {
             prefix: config.prefix,
             expire: config.expire,
             coder: config.coder,
+            refreshes: Refreshes::new(
+                config.max_refreshes,
+                config.retry_delay,
+                config.clock.clone(),
+            ),
             clock: config.clock,
+            policy: config.policy,
             invalidations,
             flights: Flights::new(),
             coalesce: config.coalesce,
@@ -164,8 +218,23 @@ impl Engine {
         &self.coder
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
+    #[inline]
+    pub(crate) fn counters(&self, site: &Site) -> &FunctionCounters {
+        self.counters.of(site)
+    }
+
+    pub(crate) fn refreshes(&self) -> &Arc<Refreshes> {
+        &self.refreshes
+    }
+
+    /// How the values of a function age.
+    pub(crate) fn aging(&self, site: &Site) -> Aging {
+        site.policy().over(&self.policy)
+    }
+
+    /// The time, in milliseconds since some moment in the past.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.now()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -188,38 +257,48 @@ impl Engine {
         }
     }
 
-    /// Looks into the local store, and gives the entry with its times. The value in it is cloned
-    /// by the caller, when no lock is held any more.
+    /// Looks into the local store for a value that is fresh, and gives the entry with its times. The
+    /// value in it is cloned by the caller, when no lock is held any more.
     #[inline]
     pub(crate) fn find_local(&self, key: LocalKey<'_>) -> Option<(AnyEntry, Times)> {
         let local = self.backend.local()?;
         let now = self.clock.now();
         let entry = local.get(key, now)?;
-        let times = Times {
-            #[cfg(feature = "axum")]
-            age: now.saturating_sub(entry.stored_at),
-            remaining: (entry.expires_at != u64::MAX).then(|| entry.expires_at.saturating_sub(now)),
-        };
-        Some((entry, times))
+        let times = times_of(&entry, now);
+        is_relied_on(&entry, now).then_some((entry, times))
+    }
+
+    /// Whether a fresh value is to be computed anew already.
+    #[inline]
+    pub(crate) fn is_due_early(&self, site: &Site, times: Times) -> bool {
+        let early = site.policy().early_refresh.or(self.policy.early_refresh);
+        early == Some(true)
+            && times
+                .remaining
+                .is_some_and(|remaining| is_early(remaining, times.took))
     }
 
     /// Takes the value out of a local entry. One of another type is none, and is counted: two
     /// functions share a key and return different types.
     #[inline]
-    pub(crate) fn downcast<'a, T: 'static>(&self, entry: &'a AnyEntry) -> Option<&'a T> {
+    pub(crate) fn downcast<'a, T: 'static>(
+        &self,
+        site: &Site,
+        entry: &'a AnyEntry,
+    ) -> Option<&'a T> {
         let value = entry.value.downcast_ref::<T>();
         if value.is_none() {
-            self.counters.error(ErrorKind::Decode);
+            self.counters.error(site, ErrorKind::Decode);
         }
         value
     }
 
-    /// Whether values live in this process alone.
-    pub(crate) fn is_local(&self) -> bool {
-        self.backend.local().is_some()
+    /// Whether other processes share the values.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.backend.is_shared()
     }
 
-    /// Looks into the store, and gives what it found with what a computation that begins then has to
+    /// Looks into the stores, and gives what it found with what a computation that begins then has to
     /// know.
     pub(crate) async fn try_find<T: Payload, C: CoderChoice>(
         &self,
@@ -227,19 +306,47 @@ impl Engine {
         key: &Key,
     ) -> Sought<T> {
         let ticket = self.begin();
-        if self.is_local() {
-            let found = self.find_local(key.local()).and_then(|(entry, times)| {
-                // One of another type has been counted by the look before.
-                let value = entry.value.downcast_ref::<T>()?.clone();
-                Some(Found { value, times })
-            });
-            return Sought {
-                found: Ok(found),
-                ticket,
-            };
+        let kept = self.find_kept::<T>(key);
+        if !self.is_shared() || kept.as_ref().is_some_and(|kept| kept.is_relied_on) {
+            let found = Ok(kept.map(|kept| kept.found));
+            return Sought { found, ticket };
         }
+        let sought = self.find_shared::<T, C>(site, key, ticket).await;
+        match (sought.found, kept) {
+            // While the shared store is out of reach, what is kept here serves on.
+            (Err(error), Some(kept)) => {
+                self.report(site, &error);
+                let found = Ok(Some(kept.found));
+                Sought { found, ..sought }
+            }
+            (found, _) => Sought { found, ..sought },
+        }
+    }
+
+    /// Looks for a value in this process, fresh or stale.
+    fn find_kept<T: Payload>(&self, key: &Key) -> Option<Kept<T>> {
+        let now = self.clock.now();
+        let entry = self.backend.local()?.get(key.local(), now)?;
+        // One of another type has been counted by the look before.
+        let value = entry.value.downcast_ref::<T>()?.clone();
+        Some(Kept {
+            found: Found {
+                value,
+                times: times_of(&entry, now),
+                origin: Origin::Local,
+            },
+            is_relied_on: is_relied_on(&entry, now),
+        })
+    }
+
+    async fn find_shared<T: Payload, C: CoderChoice>(
+        &self,
+        site: &'static Site,
+        key: &Key,
+        ticket: Ticket,
+    ) -> Sought<T> {
         let printed = key.printed(&self.prefix);
-        let reading = match self.remote.read(&printed, site.namespace_name()).await {
+        let reading = match self.remote.read(&printed, site).await {
             Ok(reading) => reading,
             Err(error) => {
                 return Sought {
@@ -249,18 +356,23 @@ impl Engine {
             }
         };
         let observation = reading.observation;
+        let ticket = Ticket {
+            basis: Basis::Observed(observation),
+            ..ticket
+        };
         let found = match reading.content {
             Content::Nothing => Ok(None),
-            Content::Value(bytes) => self.open::<T, C>(site, &printed, &bytes, &observation),
+            Content::Value(bytes) => {
+                let place = Place {
+                    site,
+                    key,
+                    printed: &printed,
+                };
+                self.open::<T, C>(place, &bytes, &observation, ticket).await
+            }
             Content::Foreign(error) => Err(error),
         };
-        Sought {
-            found,
-            ticket: Ticket {
-                basis: Basis::Observed(observation),
-                ..ticket
-            },
-        }
+        Sought { found, ticket }
     }
 
     /// As [`try_find`](Self::try_find), where an error is a miss that is counted and logged.
@@ -276,8 +388,10 @@ impl Engine {
             self.report(site, &error);
             None
         });
+        let stale = milliseconds(self.aging(site).stale());
+        let is_useful = |found: &Found<T>| !found.times.is_stale() || found.times.stale < stale;
         Look {
-            found,
+            found: found.filter(is_useful),
             ticket: sought.ticket,
             began,
         }
@@ -293,13 +407,13 @@ impl Engine {
         site: &'static Site,
         key: &Key,
         value: &T,
-        lifetime: Option<Duration>,
+        terms: &Terms<'_>,
     ) -> Option<Validity> {
         let before = Validity {
             at: Instant::now(),
             generations: ticket.generations(),
         };
-        match (access.store)(self, ticket, site, key, value, lifetime).await {
+        match (access.store)(self, ticket, site, key, value, terms).await {
             Ok(Stored::Yes) => return Some(before),
             Ok(Stored::Invalidated) => return None,
             Ok(Stored::Unknown) => {}
@@ -307,7 +421,7 @@ impl Engine {
         }
         // While the store is out of reach, callers share on the word of this process alone.
         let printed = key.printed(&self.prefix);
-        let is_valid = self.is_current(ticket.moment, &printed);
+        let is_valid = self.is_current(ticket.moment, &printed, terms.tags);
         is_valid.then(|| Validity {
             at: Instant::now(),
             generations: None,
@@ -324,7 +438,7 @@ impl Engine {
         if !site.coalesces().unwrap_or(self.coalesce) {
             return None;
         }
-        let is_current = |began| self.is_current(began, &key.printed(&self.prefix));
+        let is_current = |began| self.is_current(began, &key.printed(&self.prefix), &[]);
         Some(
             self.flights
                 .join(key, self.invalidations.begin(), is_current),
@@ -351,24 +465,27 @@ impl Engine {
             }
         }
         let value = (access.take_share)(&shared.value)?;
-        self.counters.coalesced();
         Some(Found {
             value,
             times: shared.times,
+            origin: Origin::Flight,
         })
     }
 
-    /// After a miss: takes the lease of a key, or waits for the value of whoever has it.
+    /// After a miss: takes the lease of a key, or waits for a value of whoever has it that `answers`.
+    /// Where there is a value to serve meanwhile, nobody waits.
     pub(crate) async fn lock<T>(
         &self,
         access: Access<T>,
         site: &'static Site,
         key: &Key,
         miss: Look<T>,
-    ) -> (Look<T>, Option<Lease>) {
+        waits: bool,
+        answers: impl Fn(&Found<T>) -> bool,
+    ) -> Locked<T> {
         let is_shared = matches!(miss.ticket.basis, Basis::Observed(_));
         if !is_shared || !site.locks().unwrap_or(self.lock) {
-            return (miss, None);
+            return Locked::Alone(miss);
         }
         let printed = key.printed(&self.prefix);
         let mut patience = Patience::new(self.lease);
@@ -377,56 +494,78 @@ impl Engine {
                 Ok(lease) => lease,
                 Err(error) => {
                     self.report(site, &error);
-                    return (miss, None);
+                    return Locked::Alone(miss);
                 }
             };
             if lease.is_none() {
+                if !waits {
+                    return Locked::Busy(miss);
+                }
                 if patience.is_new() {
-                    self.counters.lock_wait();
+                    self.counters(site).lock_wait();
                 }
                 if !patience.wait().await {
-                    return (miss, None);
+                    return Locked::Alone(miss);
                 }
             }
             // Somebody may have stored a value since the last look.
             let look = self.find(access, site, key).await;
             let is_lost = matches!(look.ticket.basis, Basis::Unknown);
-            if look.found.is_some() || lease.is_some() || is_lost {
-                return (look, lease);
+            if look.found.as_ref().is_some_and(&answers) {
+                return Locked::Found(look);
+            }
+            if is_lost {
+                return Locked::Alone(look);
+            }
+            if let Some(lease) = lease {
+                return Locked::Taken(look, lease);
             }
         }
     }
 
-    fn is_current(&self, moment: Moment, printed: &str) -> bool {
-        self.invalidations.permit(moment, printed).is_some()
+    /// Whether nothing that covers a key, or one of some tags, was invalidated since then.
+    fn is_current(&self, moment: Moment, printed: &str, tags: &[String]) -> bool {
+        self.invalidations.permit(moment, printed, tags).is_some()
     }
 
     /// As [`store`](Self::store), and says what went wrong.
     pub(crate) async fn try_store<T: Payload, C: CoderChoice>(
         &self,
         ticket: Ticket,
-        site: &Site,
+        site: &'static Site,
         key: &Key,
         value: &T,
-        lifetime: Option<Duration>,
+        terms: &Terms<'_>,
     ) -> Result<Stored, Error> {
-        if lifetime.is_some_and(|lifetime| lifetime < Duration::from_millis(1)) {
+        if terms.are_over() {
             return Ok(Stored::Invalidated);
         }
         let printed = key.printed(&self.prefix);
-        let stored = match self.backend.local() {
-            Some(local) => self.store_local(local, ticket, key, &printed, value, lifetime),
-            None => {
-                self.store_remote::<T, C>(ticket, site, &printed, value, lifetime)
-                    .await?
-            }
+        let place = Place {
+            site,
+            key,
+            printed: &printed,
         };
-        match stored {
-            Stored::Yes => self.counters.stored(),
-            Stored::Invalidated => self.counters.invalidated(),
-            Stored::Unknown => {}
+        let mut stored = Ok(Stored::Unknown);
+        if self.is_shared() {
+            stored = self.store_shared::<T, C>(ticket, place, value, terms).await;
         }
-        Ok(stored)
+        // What could not be stored where others see it serves here, for as long as it is relied on.
+        if !matches!(stored, Ok(Stored::Invalidated)) {
+            let times = KeptTimes::new(self.clock.now(), terms);
+            let is_kept = self.keep(ticket, place, value, times, terms.tags);
+            stored = match (stored, is_kept) {
+                (Ok(_), Some(false)) => Ok(Stored::Invalidated),
+                (Ok(_), Some(true)) if !self.is_shared() => Ok(Stored::Yes),
+                (stored, _) => stored,
+            };
+        }
+        match stored {
+            Ok(Stored::Yes) => self.counters(site).stored(),
+            Ok(Stored::Invalidated) => self.counters(site).invalidated(),
+            _ => {}
+        }
+        stored
     }
 
     /// Ends what is being computed for a key, whose value is about to be set by hand.
@@ -434,67 +573,112 @@ impl Engine {
         self.invalidations
             .record(Scope::Key(key.printed(&self.prefix)));
         let ticket = self.begin();
-        if self.is_local() {
+        if !self.is_shared() {
             return Ok(ticket);
         }
-        let generations = self.remote.generations(site.namespace_name()).await?;
+        let cover = self.remote.cover(site).await?;
         Ok(Ticket {
-            basis: Basis::Override(generations),
+            basis: Basis::Override(cover),
             ..ticket
         })
     }
 
     /// Removes one entry, and tells whether there was one.
     pub(crate) async fn remove(&self, key: &Key) -> Result<bool, Error> {
-        let printed = key.printed(&self.prefix);
-        self.invalidations.record(Scope::Key(printed.clone()));
-        match self.backend.local() {
-            Some(local) => Ok(local.remove(key.local())),
-            None => self.remote.invalidate(&printed).await,
-        }
+        self.remove_printed(&key.printed(&self.prefix), |local| {
+            local.remove(key.local())
+        })
+        .await
     }
 
     pub(crate) async fn clear_key(&self, printed: &str) -> Result<u64, Error> {
         if !printed.starts_with(&cache_prefix(&self.prefix)) {
             return Ok(0);
         }
-        self.invalidations.record(Scope::Key(printed.to_owned()));
-        let removed = match self.backend.local() {
-            Some(local) => local.remove_printed(hash_printed(printed), |key| {
-                self.owns(key.space)
-                    && print_stored(&self.prefix, key).is_some_and(|key| key == printed)
-            }),
-            None => self.remote.invalidate(printed).await?,
-        };
+        let removed = self
+            .remove_printed(printed, |local| self.remove_kept(local, printed))
+            .await?;
         Ok(u64::from(removed))
+    }
+
+    fn remove_kept(&self, local: &LocalStore, printed: &str) -> bool {
+        local.remove_printed(hash_printed(printed), |key| {
+            self.owns(key.space)
+                && print_stored(&self.prefix, key).is_some_and(|key| key == printed)
+        })
+    }
+
+    async fn remove_printed(
+        &self,
+        printed: &str,
+        remove: impl Fn(&LocalStore) -> bool,
+    ) -> Result<bool, Error> {
+        let scope = Scope::Key(printed.to_owned());
+        let remote = self.remote.invalidate(printed);
+        let forget = |local: &LocalStore| u64::from(remove(local));
+        Ok(self
+            .invalidate(&scope, async { Ok(u64::from(remote.await?)) }, forget)
+            .await?
+            > 0)
     }
 
     pub(crate) async fn clear_namespace(&self, namespace: &str) -> Result<u64, Error> {
         let prefix = key_prefix(&self.prefix, namespace);
-        self.invalidations.record(Scope::Prefix(prefix.clone()));
-        let Some(local) = self.backend.local() else {
-            return self.remote.clear_namespace(namespace, &prefix).await;
-        };
+        let scope = Scope::Prefix(prefix.clone());
+        let remote = self.remote.clear_namespace(namespace, &prefix);
         let owners = site::in_namespace(namespace);
-        Ok(local.remove_where(|key| {
-            let (_, owner) = split_space(key.space);
-            self.owns(key.space) && owners.binary_search(&owner).is_ok()
-        }))
+        let forget = |local: &LocalStore| {
+            local.remove_where(|key| {
+                let (_, owner) = split_space(key.space);
+                self.owns(key.space) && owners.binary_search(&owner).is_ok()
+            })
+        };
+        self.invalidate(&scope, remote, forget).await
     }
 
     pub(crate) async fn clear(&self) -> Result<u64, Error> {
         let prefix = cache_prefix(&self.prefix);
-        self.invalidations.record(Scope::Prefix(prefix.clone()));
-        match self.backend.local() {
-            Some(local) => Ok(local.remove_where(|key| self.owns(key.space))),
-            None => self.remote.clear(&prefix).await,
+        let scope = Scope::Prefix(prefix.clone());
+        let remote = self.remote.clear(&prefix);
+        let forget = |local: &LocalStore| local.remove_where(|key| self.owns(key.space));
+        self.invalidate(&scope, remote, forget).await
+    }
+
+    /// Invalidates everything under a tag. What of it is in this process alone is counted.
+    pub(crate) async fn clear_tag(&self, tag: &str) -> Result<u64, Error> {
+        let scope = Scope::Tag(cache_prefix(&self.prefix), tag.to_owned());
+        let remote = async { self.remote.clear_tag(tag).await.map(|()| 0) };
+        let forget = |local: &LocalStore| local.end_tag(self.prefix_number, tag);
+        self.invalidate(&scope, remote, forget).await
+    }
+
+    /// Invalidates what `scope` covers: in the shared store by `remote`, and in this process by
+    /// `forget`. Gives what the store that others see has counted.
+    async fn invalidate(
+        &self,
+        scope: &Scope,
+        remote: impl Future<Output = Result<u64, Error>>,
+        forget: impl Fn(&LocalStore) -> u64,
+    ) -> Result<u64, Error> {
+        self.invalidations.record(scope.clone());
+        let mut counted = self.backend.local().map_or(0, &forget);
+        if !self.is_shared() {
+            return Ok(counted);
         }
+        let removed = remote.await;
+        // A lookup that began in between may have found the old value still in the shared store.
+        if let Some(local) = self.backend.local() {
+            self.invalidations.record(scope.clone());
+            forget(local);
+        }
+        counted = removed?;
+        Ok(counted)
     }
 
     /// Counts an error that a call survives, and logs it: the first of its kind and then ever
     /// fewer. The cause stays out of the log, since a decoder's message may quote the value.
     pub(crate) fn report(&self, site: &Site, error: &Error) {
-        if self.counters.error(error.kind()) {
+        if self.counters.error(site, error.kind()) {
             tracing::warn!(
                 function = %site,
                 kind = %error.kind(),
@@ -508,99 +692,106 @@ impl Engine {
         split_space(space).0 == self.prefix_number
     }
 
-    fn store_local<T: Payload>(
+    /// Puts a value into the local store, and tells whether its key was valid then; `None` if there is
+    /// no such store.
+    fn keep<T: Payload>(
         &self,
-        local: &LocalStore,
         ticket: Ticket,
-        key: &Key,
-        printed: &str,
+        place: Place<'_>,
         value: &T,
-        lifetime: Option<Duration>,
-    ) -> Stored {
+        times: KeptTimes,
+        tags: &[String],
+    ) -> Option<bool> {
+        let local = self.backend.local()?;
+        let Place { key, printed, .. } = place;
         let size = OVERHEAD + key.local().bytes.len() + value.size();
-        let entry = LocalEntry::new(self.clock.now(), lifetime, size, value.clone());
-        let entry = Arc::new(entry);
-        let Some(permit) = self.invalidations.permit(ticket.moment, printed) else {
-            return Stored::Invalidated;
+        let mut entry = LocalEntry::new(times.made_at, None, size, value.clone());
+        entry.fresh_until = times.fresh_until;
+        entry.relied_until = times.fresh_until;
+        entry.expires_at = times.expires_at;
+        entry.took = times.took;
+        entry.order = ticket.moment.order;
+        let Some(permit) = self.invalidations.permit(ticket.moment, printed, tags) else {
+            return Some(false);
         };
-        let displaced = local.insert(key.local(), hash_printed(printed), entry);
+        entry.tags = local.tag(self.prefix_number, tags);
+        let displaced = local.insert(key.local(), hash_printed(printed), Arc::new(entry));
         drop(permit);
         drop(displaced);
-        Stored::Yes
+        Some(true)
     }
 
-    async fn store_remote<T: Payload, C: CoderChoice>(
+    async fn store_shared<T: Payload, C: CoderChoice>(
         &self,
         ticket: Ticket,
-        site: &Site,
-        printed: &str,
+        place: Place<'_>,
         value: &T,
-        lifetime: Option<Duration>,
+        terms: &Terms<'_>,
     ) -> Result<Stored, Error> {
-        if self.invalidations.permit(ticket.moment, printed).is_none() {
+        let printed = place.printed;
+        if !self.is_current(ticket.moment, printed, terms.tags) {
             return Ok(Stored::Invalidated);
         }
-        let seal = |generations, guarded_until| {
-            self.seal::<T, C>(site, printed, value, lifetime, generations, guarded_until)
+        let (cover, guarded_until) = match ticket.basis {
+            Basis::Unknown => return Ok(Stored::Unknown),
+            Basis::Override(cover) => (cover, self.remote.new_guard()),
+            Basis::Observed(observation) => (observation.cover(), self.remote.guard(&observation)),
         };
-        match ticket.basis {
-            Basis::Unknown => Ok(Stored::Unknown),
-            Basis::Override(generations) => {
-                let record = seal(generations, self.remote.new_guard())?;
-                self.remote.put(printed, record, lifetime).await?;
-                Ok(Stored::Yes)
-            }
-            Basis::Observed(observation) => {
-                let record = seal(observation.generations, self.remote.guard(&observation))?;
-                let stored = self
-                    .remote
-                    .store(&observation, printed, record, lifetime)
-                    .await?;
-                Ok(if stored {
-                    Stored::Yes
-                } else {
-                    Stored::Invalidated
-                })
-            }
-        }
+        let Some(tags) = self.remote.tag(terms.tags, cover.epoch).await? else {
+            return Ok(Stored::Invalidated);
+        };
+        let sealing = Sealing {
+            terms,
+            tags: tags.as_tags(),
+            generations: cover.generations,
+            guarded_until,
+        };
+        let record = self.seal::<T, C>(place, value, &sealing)?;
+        let lifetime = terms.useful();
+        let Basis::Observed(observation) = ticket.basis else {
+            self.remote.put(printed, record, lifetime).await?;
+            return Ok(Stored::Yes);
+        };
+        let stored = self.remote.store(&observation, printed, record, lifetime);
+        Ok(match stored.await? {
+            true => Stored::Yes,
+            false => Stored::Invalidated,
+        })
     }
 
     fn seal<T: Payload, C: CoderChoice>(
         &self,
-        site: &Site,
-        printed: &str,
+        place: Place<'_>,
         value: &T,
-        lifetime: Option<Duration>,
-        generations: Generations,
-        guarded_until: u64,
+        sealing: &Sealing<'_>,
     ) -> Result<Bytes, Error> {
         let codec = C::resolve(&self.coder);
         let payload = value.encode(&codec)?;
         let made_at = self.clock.wall();
-        let fresh_until = lifetime.map(|lifetime| made_at.saturating_add(milliseconds(lifetime)));
+        let end = |lifetime: Duration| made_at.saturating_add(milliseconds(lifetime));
         let envelope = Envelope {
-            guarded_until,
+            guarded_until: sealing.guarded_until,
             made_at,
-            fresh_until,
-            useful_until: fresh_until,
-            generations,
-            fingerprint: fingerprint::<T>(printed),
-            version: site.version_number(),
+            fresh_until: sealing.terms.fresh.map(end),
+            useful_until: sealing.terms.useful().map(end),
+            took: sealing.terms.took,
+            generations: sealing.generations,
+            fingerprint: fingerprint::<T>(place.printed),
+            version: place.site.version_number(),
             coder: codec.id(),
             etag: value.etag(),
-            tags: Tags::NONE,
+            tags: sealing.tags,
         };
         envelope.seal(&payload)
     }
 
-    fn open<T: Payload, C: CoderChoice>(
+    async fn open<T: Payload, C: CoderChoice>(
         &self,
-        site: &Site,
-        printed: &str,
+        place: Place<'_>,
         bytes: &Bytes,
         observation: &Observation,
+        ticket: Ticket,
     ) -> Result<Option<Found<T>>, Error> {
-        let codec = C::resolve(&self.coder);
         let Record::Value(envelope, payload) = Record::read(bytes)? else {
             return Ok(None);
         };
@@ -608,22 +799,112 @@ impl Engine {
             return Ok(None);
         }
         let now = self.clock.wall();
-        let times = Times {
-            #[cfg(feature = "axum")]
-            age: now.saturating_sub(envelope.made_at),
-            remaining: envelope.fresh_until.map(|until| until.saturating_sub(now)),
-        };
-        if times.remaining == Some(0) {
+        if envelope.useful_until.is_some_and(|until| until <= now) {
             return Ok(None);
         }
         envelope.check(&Expected {
-            fingerprint: fingerprint::<T>(printed),
-            version: site.version_number(),
-            coder: codec.id(),
+            fingerprint: fingerprint::<T>(place.printed),
+            version: place.site.version_number(),
+            coder: C::resolve(&self.coder).id(),
         })?;
-        let value = T::decode(&codec, envelope.etag, payload)?;
-        Ok(Some(Found { value, times }))
+        if !self.remote.holds(&envelope.tags, observation).await? {
+            return Ok(None);
+        }
+        let value = T::decode(&C::resolve(&self.coder), envelope.etag, payload)?;
+        if self.backend.local().is_some() {
+            let times = KeptTimes::of(&envelope, now, self.clock.now());
+            let tags: Vec<String> = envelope
+                .tags
+                .iter()
+                .map(|(tag, _)| tag.to_owned())
+                .collect();
+            self.keep(ticket, place, &value, times, &tags);
+        }
+        let times = Times::at(now, envelope.made_at, envelope.fresh_until, envelope.took);
+        Ok(Some(Found {
+            value,
+            times,
+            origin: Origin::Remote,
+        }))
     }
+}
+
+/// Where a value belongs.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    site: &'static Site,
+    key: &'a Key,
+    printed: &'a str,
+}
+
+/// What goes around a value into a shared store.
+struct Sealing<'a> {
+    terms: &'a Terms<'a>,
+    tags: Tags<'a>,
+    generations: Generations,
+    guarded_until: u64,
+}
+
+/// A value in this process.
+struct Kept<T> {
+    found: Found<T>,
+    /// Whether it can be served without a look elsewhere.
+    is_relied_on: bool,
+}
+
+/// The times of a value in this process, in milliseconds of the local clock.
+#[derive(Clone, Copy)]
+struct KeptTimes {
+    made_at: u64,
+    fresh_until: u64,
+    expires_at: u64,
+    took: u64,
+}
+
+impl KeptTimes {
+    fn new(now: u64, terms: &Terms<'_>) -> Self {
+        Self {
+            made_at: now,
+            fresh_until: later(now, terms.fresh),
+            expires_at: later(now, terms.useful()),
+            took: terms.took,
+        }
+    }
+
+    /// Those of a record that was read at `wall`, which is `now` by the local clock.
+    fn of(envelope: &Envelope<'_>, wall: u64, now: u64) -> Self {
+        let until = |end: Option<u64>| {
+            let rest = end.map(|end| Duration::from_millis(end.saturating_sub(wall)));
+            later(now, rest)
+        };
+        Self {
+            made_at: now.saturating_sub(wall.saturating_sub(envelope.made_at)),
+            fresh_until: until(envelope.fresh_until),
+            expires_at: until(envelope.useful_until),
+            took: envelope.took,
+        }
+    }
+}
+
+fn times_of(entry: &AnyEntry, now: u64) -> Times {
+    let fresh_until = (entry.fresh_until != u64::MAX).then_some(entry.fresh_until);
+    Times::at(now, entry.made_at, fresh_until, entry.took)
+}
+
+fn is_relied_on(entry: &AnyEntry, now: u64) -> bool {
+    now < entry.relied_until || entry.relied_until == u64::MAX
+}
+
+/// How a call goes on that is about to compute.
+pub(crate) enum Locked<T> {
+    /// Under the lease.
+    Taken(Look<T>, Lease),
+    /// Without one, since there is none to be had.
+    Alone(Look<T>),
+    /// A value has come.
+    Found(Look<T>),
+    /// Another process computes.
+    Busy(Look<T>),
 }
 
 impl Ticket {
@@ -631,7 +912,7 @@ impl Ticket {
         match self.basis {
             Basis::Unknown => None,
             Basis::Observed(observation) => Some(observation.generations),
-            Basis::Override(generations) => Some(generations),
+            Basis::Override(cover) => Some(cover.generations),
         }
     }
 }

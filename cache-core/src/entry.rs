@@ -23,11 +23,12 @@
 //! | 22 | 8 | made at |
 //! | 30 | 8 | fresh until; all ones: no end |
 //! | 38 | 8 | useful until; all ones: no end |
-//! | 46 | 8 | generation of the cache |
-//! | 54 | 8 | generation of the namespace |
-//! | 62 | 8 | fingerprint of the value's type and key |
-//! | 70 | 8 | `version` of the function |
-//! | 78 | 1 + n | the coder's id, behind its length |
+//! | 46 | 8 | how long the computation took, in milliseconds |
+//! | 54 | 8 | generation of the cache |
+//! | 62 | 8 | generation of the namespace |
+//! | 70 | 8 | fingerprint of the value's type and key |
+//! | 78 | 8 | `version` of the function |
+//! | 86 | 1 + n | the coder's id, behind its length |
 //! | | 2 + n | the content's `ETag`, behind its length; empty for what is no response |
 //! | | 2 | how many tags there are |
 //! | | 2 + n + 8 | for each, the tag behind its length, and its generation |
@@ -78,6 +79,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) fresh_until: Option<u64>,
     /// Until when it is of any use, in milliseconds since the Unix epoch; `None` for no end.
     pub(crate) useful_until: Option<u64>,
+    /// How long its computation took, in milliseconds.
+    pub(crate) took: u64,
     /// The barriers that were in force when its computation began.
     pub(crate) generations: Generations,
     /// See [`fingerprint`].
@@ -114,14 +117,53 @@ pub(crate) struct Tags<'a> {
     bytes: &'a [u8],
 }
 
-impl Tags<'_> {
-    pub(crate) const NONE: Self = Self {
-        count: 0,
-        bytes: &[],
-    };
-
+impl<'a> Tags<'a> {
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Each tag and its generation. One that is not UTF-8 is none that anybody could invalidate.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'a str, u64)> + use<'a> {
+        let mut reader = Reader(self.bytes);
+        (0..self.count).map_while(move |_| {
+            let tag = reader.counted().ok()?;
+            let generation = reader.number().ok()?;
+            Some((std::str::from_utf8(tag).ok()?, generation))
+        })
+    }
+}
+
+/// Tags and their generations, ready to be stored.
+#[derive(Debug, Default)]
+pub(crate) struct SealedTags {
+    count: u16,
+    bytes: Vec<u8>,
+}
+
+impl SealedTags {
+    /// Puts tags beside their generations.
+    ///
+    /// # Errors
+    ///
+    /// If there are more than 65,535, or one is longer than so many bytes.
+    pub(crate) fn new(tags: &[String], generations: &[u64]) -> Result<Self, Error> {
+        let too_many = |_| Error::new(ErrorKind::Encode, "the value has too many or too long tags");
+        let count = u16::try_from(tags.len()).map_err(too_many)?;
+        let mut bytes = Vec::new();
+        for (tag, generation) in tags.iter().zip(generations) {
+            let length = u16::try_from(tag.len()).map_err(too_many)?;
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(tag.as_bytes());
+            bytes.extend_from_slice(&generation.to_be_bytes());
+        }
+        Ok(Self { count, bytes })
+    }
+
+    pub(crate) fn as_tags(&self) -> Tags<'_> {
+        Tags {
+            count: self.count,
+            bytes: &self.bytes,
+        }
     }
 }
 
@@ -144,12 +186,13 @@ impl Envelope<'_> {
         let etag_length = u16::try_from(self.etag.len())
             .map_err(|_| Error::new(ErrorKind::Encode, "the response's etag is too long"))?;
         let mut bytes = head(unique(), VALUE);
-        bytes.reserve(96 + coder.len() + self.etag.len() + self.tags.bytes.len() + payload.len());
+        bytes.reserve(104 + coder.len() + self.etag.len() + self.tags.bytes.len() + payload.len());
         for number in [
             self.guarded_until,
             self.made_at,
             self.fresh_until.unwrap_or(NEVER),
             self.useful_until.unwrap_or(NEVER),
+            self.took,
             self.generations.cache,
             self.generations.namespace,
             self.fingerprint,
@@ -272,6 +315,7 @@ impl<'a> Reader<'a> {
             made_at: self.number()?,
             fresh_until: self.time()?,
             useful_until: self.time()?,
+            took: self.number()?,
             generations: Generations {
                 cache: self.number()?,
                 namespace: self.number()?,
@@ -368,6 +412,7 @@ mod tests {
             made_at: 1_767_225_600_000,
             fresh_until: Some(1_767_225_660_000),
             useful_until: None,
+            took: 4,
             generations: Generations {
                 cache: 1,
                 namespace: 2,
@@ -397,6 +442,16 @@ mod tests {
 
         let (generation, sealed) = new_barrier();
         assert_eq!(Record::read(&sealed).unwrap(), Record::Barrier(generation));
+    }
+
+    #[test]
+    fn tags_are_read_as_they_were_sealed() {
+        let tags = ["user".to_owned(), String::new()];
+        let sealed = SealedTags::new(&tags, &[9, 10]).unwrap();
+        let read: Vec<_> = sealed.as_tags().iter().collect();
+        assert_eq!(read, [("user", 9), ("", 10)]);
+        assert_eq!(envelope().tags.iter().collect::<Vec<_>>(), [("user", 9)]);
+        assert!(SealedTags::new(&["x".repeat(1 << 16)], &[1]).is_err());
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub enum ErrorKind {
     BreakerOpen,
     /// A computation took so long that its value could not be stored any more.
     Late,
+    /// A computation took longer than the function's `timeout`.
+    Timeout,
 }
 
 impl Error {
@@ -120,6 +122,7 @@ impl fmt::Display for ErrorKind {
             Self::Decode => "decode",
             Self::Backend => "backend",
             Self::BreakerOpen => "breaker open",
+            Self::Timeout => "timeout",
             Self::Late => "late",
         })
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use axum_core::body::Body;
@@ -12,18 +13,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use crate::access::Access;
 use crate::axum::{CacheRequest, CacheResponse, CachedResponse, RequestHead, Wishes};
 use crate::body::{Gathered, gather};
-use crate::engine::{Found, Look, Ticket, Times};
+use crate::engine::{Found, Terms, Ticket, Times};
 use crate::http::{
     RequestDirectives, ResponseDirectives, add_vary, is_personal, may_store, not_modified,
     strip_for_not_modified,
 };
 use crate::key::{KeyWriter, headers_suffix};
-use crate::policy::Verdict;
+use crate::policy::{Aging, Verdict};
 use crate::registry::{InitError, with_current};
 use crate::runtime::{
-    Answer, CallKey, End, First, Lookup, MakeKeyBuilder, Miss, Path, look_up, uninitialized,
+    Answer, AskedFor, CallKey, Due, End, First, Lookup, MakeKeyBuilder, Miss, Path, Purpose,
+    Settled, detach, look_up, uninitialized, wait_softly,
 };
 use crate::site::Site;
+use crate::tags::TagList;
 use crate::value::{CoderChoice, Shape};
 
 /// The settings of handlers, as given.
@@ -91,9 +94,11 @@ pub fn handler<C: CoderChoice>(
             key.headers(headers, site.vary_names());
         };
         let lookup = look_up(cache, site, builder, write_key, |engine, entry, times| {
-            let stored = engine.downcast::<CachedResponse>(entry)?;
-            let reply = || asked.reply(stored, times, Status::Hit, cache.http(), headers);
-            asked.accepts(times).then(reply)
+            let stored = engine.downcast::<CachedResponse>(site, entry)?;
+            asked.accepts(times).then(|| {
+                let aging = engine.aging(site);
+                asked.reply(stored, times, Status::Hit, cache.http(), &aging, headers)
+            })
         });
         match lookup {
             Lookup::Hit(reply) => Lookup::Hit(reply),
@@ -117,6 +122,14 @@ pub struct HandlerCall<C> {
 }
 
 impl<C: CoderChoice> HandlerCall<C> {
+    /// Writes the tags that the response gets if it is computed.
+    pub fn tags(mut self, write: impl FnOnce(&mut TagList)) -> Self {
+        if let Lookup::Miss(pending) = &mut self.lookup {
+            write(&mut pending.miss.tags);
+        }
+        self
+    }
+
     /// Gives the reply that was found, or awaits `future` and stores what `rules` and the response
     /// itself let it.
     pub fn run<S, F, R>(
@@ -142,8 +155,35 @@ impl<C: CoderChoice> HandlerCall<C> {
             rules,
         )))
     }
+
+    /// As [`run`](Self::run), for a computation that can outlive the request: where there is a
+    /// response to serve meanwhile, it runs in the background.
+    pub fn run_owned<S, F, R>(
+        self,
+        _shape: S,
+        future: F,
+        rules: R,
+    ) -> Answer<Response, impl Future<Output = Response>>
+    where
+        S: Shape<Returned: IntoResponse + Send> + 'static,
+        F: Future<Output = S::Returned> + Send + 'static,
+        R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
+    {
+        let pending = match self.lookup {
+            Lookup::Hit(reply) => return Answer::Ready(Some(reply)),
+            Lookup::Miss(pending) => Some(pending),
+            Lookup::Bypass => None,
+        };
+        Answer::Pending(Box::pin(respond_owned::<S, C, F, R>(
+            pending,
+            self.response,
+            future,
+            rules,
+        )))
+    }
 }
 
+/// Answers a request whose computation borrows: it runs here, or not at all.
 async fn respond<S, C, F, R>(
     pending: Option<Box<Pending>>,
     response: CacheResponse,
@@ -157,52 +197,69 @@ where
     R: FnOnce(&S::Stored) -> Verdict,
 {
     let Some(pending) = pending else {
-        let returned = future.await;
-        return with_headers(returned.into_response(), response.take().headers);
+        return bypass(response, future).await;
     };
-    let Pending {
-        miss,
-        asked,
-        request,
-    } = *pending;
-    let Miss { cache, site, key } = miss;
-    let key = key.resolve(&cache, site).await;
-    let exchange = Exchange {
-        path: Path {
-            engine: cache.engine(),
-            access: Access::new::<C>(),
-            site,
-            key: &key,
-        },
-        settings: cache.http(),
-        asked: &asked,
-        request: &request,
-        response: &response,
-    };
-    if !asked.may_share() {
-        let answer = exchange.answer::<S, F, R>(None, future, rules);
-        return answer.await.0.reply;
+    let exchange = pending.resolve::<C>(response).await;
+    match exchange.first_look().await {
+        First::Answer(answered) => answered.reply,
+        First::Due(_, due) | First::Miss(due) => {
+            exchange.finish::<S, F, R>(due, future, rules).await
+        }
     }
-    let accept = |found| exchange.accept(found);
-    let (start, first) = match exchange.path.first_look(accept).await {
-        First::Hit(answered) => return answered.reply,
-        First::Miss(start, first) => (start, first),
+}
+
+/// Answers a request whose computation can outlive it.
+async fn respond_owned<S, C, F, R>(
+    pending: Option<Box<Pending>>,
+    response: CacheResponse,
+    future: F,
+    rules: R,
+) -> Response
+where
+    S: Shape<Returned: IntoResponse + Send> + 'static,
+    C: CoderChoice,
+    F: Future<Output = S::Returned> + Send + 'static,
+    R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
+{
+    let Some(pending) = pending else {
+        return bypass(response, future).await;
     };
-    let answer = |first, (future, rules)| exchange.answer::<S, F, R>(first, future, rules);
-    let call = (future, rules);
-    let together = exchange
-        .path
-        .together(start, first, call, answer, Answered::stored, accept);
-    together.await.reply
+    let exchange = pending.resolve::<C>(response).await;
+    let cache = exchange.call.cache.clone();
+    match exchange.first_look().await {
+        First::Answer(answered) => answered.reply,
+        First::Due(answered, due) => {
+            let work = async move { exchange.finish::<S, F, R>(due, future, rules).await };
+            match detach(&cache, Box::pin(work)) {
+                Ok(()) => answered.reply,
+                Err(work) => work.await,
+            }
+        }
+        First::Miss(due) => {
+            let path = exchange.path();
+            let stale = path.copy_of(&due).and_then(|found| exchange.accept(found));
+            let stale = stale.map(|answered| answered.reply);
+            let stale = path.aging().soft_timeout.zip(stale);
+            let purpose = due.purpose();
+            let work = async move { exchange.finish::<S, F, R>(due, future, rules).await };
+            wait_softly(&cache, Box::pin(work), stale, &purpose).await
+        }
+    }
+}
+
+/// Runs a handler as if there were no cache.
+async fn bypass<F: Future<Output: IntoResponse>>(response: CacheResponse, future: F) -> Response {
+    let returned = future.await;
+    with_headers(returned.into_response(), response.take().headers)
 }
 
 /// A request that was not answered at once.
-struct Exchange<'a> {
-    path: Path<'a, CachedResponse>,
-    settings: &'a HttpSettings,
-    asked: &'a Asked,
-    request: &'a CacheRequest,
-    response: &'a CacheResponse,
+struct Exchange<C> {
+    call: AskedFor,
+    asked: Asked,
+    request: CacheRequest,
+    response: CacheResponse,
+    coder: PhantomData<C>,
 }
 
 /// A reply, and the stored response that it was made from.
@@ -211,11 +268,62 @@ struct Answered {
     stored: Option<CachedResponse>,
 }
 
-impl Exchange<'_> {
-    /// Answers the request from the store, or computes and stores.
+impl<C: CoderChoice> Exchange<C> {
+    fn path(&self) -> Path<'_, CachedResponse> {
+        self.call.path(Access::new::<C>())
+    }
+
+    fn settings(&self) -> &HttpSettings {
+        self.call.cache.http()
+    }
+
+    async fn first_look(&self) -> First<Answered, CachedResponse> {
+        let first = self.path().first_look(|found| self.accept(found)).await;
+        match first {
+            // What answers HEAD is not stored.
+            First::Due(answered, _) if self.asked.head => First::Answer(answered),
+            first => first,
+        }
+    }
+
+    /// Computes what is due, together with others if they can use it, and stores it.
+    async fn finish<S, F, R>(&self, due: Due<CachedResponse>, future: F, rules: R) -> Response
+    where
+        S: Shape<Returned: IntoResponse>,
+        F: Future<Output = S::Returned>,
+        R: FnOnce(&S::Stored) -> Verdict,
+    {
+        let path = self.path();
+        let purpose = due.purpose();
+        let Due {
+            start,
+            look,
+            refreshing: _refreshing,
+            ..
+        } = due;
+        if !self.asked.may_share() {
+            let settled = Settled::computation(look, None);
+            let answer = self.answer::<S, F, R>(&path, settled, &purpose, future, rules);
+            return answer.await.0.reply;
+        }
+        let answer = |first, (future, rules)| async {
+            let settled = path.settle(first, &purpose).await;
+            self.answer::<S, F, R>(&path, settled, &purpose, future, rules)
+                .await
+        };
+        let call = (future, rules);
+        let accept = |found| self.accept(found);
+        let together = path.together(start, Some(look), call, answer, Answered::stored, accept);
+        together.await.reply
+    }
+
+    /// Answers the request by what the store has, or computes and stores. What was found stands in for
+    /// a computation that fails.
     async fn answer<S, F, R>(
         &self,
-        first: Option<Look<CachedResponse>>,
+        path: &Path<'_, CachedResponse>,
+        settled: Settled<CachedResponse>,
+        purpose: &Purpose,
         future: F,
         rules: R,
     ) -> (Answered, End)
@@ -224,63 +332,88 @@ impl Exchange<'_> {
         F: Future<Output = S::Returned>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
-        let Path {
-            engine,
-            access,
-            site,
-            key,
-        } = self.path;
-        let (look, _lease) = match self.asked.may_share() {
-            true => self.path.look(first).await,
-            false => (engine.find(access, site, key).await, None),
-        };
+        let Settled {
+            look,
+            answers,
+            lease: _lease,
+        } = settled;
         let validity = look.validity();
-        if let Some(found) = look.found {
+        let found = look.found.filter(|found| self.asked.accepts(found.times));
+        if answers && let Some(found) = found {
+            path.serve(purpose, &found);
             let end = End::Valid(found.times, validity);
-            if let Some(answered) = self.accept(found) {
-                engine.counters().hit();
-                return (answered, end);
-            }
+            return (self.hit(found), end);
         }
         if self.asked.only_if_cached() {
             return Answered::alone(StatusCode::GATEWAY_TIMEOUT.into_response());
         }
-        engine.counters().miss();
-        let returned = future.await;
-        let verdict = S::split(&returned).map(rules);
-        self.store(returned.into_response(), verdict, look.ticket)
-            .await
+        let computed = path.compute(purpose, found.is_some(), future).await;
+        let (reply, verdict) = match computed.outcome {
+            Ok(returned) => {
+                let verdict = S::split(&returned).map(rules);
+                (returned.into_response(), verdict)
+            }
+            Err(payload) if found.is_none() => resume_unwind(payload),
+            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR.into_response(), None),
+        };
+        if let Some(found) = found
+            && (verdict.is_none() || reply.status().is_server_error())
+        {
+            path.stand_in(purpose, &found);
+            let end = End::Valid(found.times, validity);
+            return (self.hit(found), end);
+        }
+        let made = Made {
+            reply,
+            verdict,
+            took: computed.took,
+        };
+        self.store(path, made, look.ticket).await
     }
 
     /// Stores what the function returned, if it may be.
     async fn store(
         &self,
-        reply: Response,
-        verdict: Option<Verdict>,
+        path: &Path<'_, CachedResponse>,
+        made: Made,
         ticket: Ticket,
     ) -> (Answered, End) {
-        let wishes = self.response.take();
-        let chosen = choose_lifetime(verdict, &wishes, self.path.engine.expire());
-        let reply = with_headers(reply, wishes.headers);
-        let lifetime = chosen.and_then(|chosen| limit_lifetime(chosen, &reply, self.path.site));
+        let mut wishes = self.response.take();
+        let chosen = choose_lifetime(made.verdict, &wishes, path.engine.expire());
+        let reply = with_headers(made.reply, std::mem::take(&mut wishes.headers));
+        let lifetime = chosen.and_then(|chosen| limit_lifetime(chosen, &reply, path.site));
         let Some(lifetime) = lifetime else {
             return Answered::alone(reply);
         };
         let (parts, body) = reply.into_parts();
-        let body = match gather(body, self.settings.max_body).await {
+        let body = match gather(body, self.settings().max_body).await {
             Gathered::Whole(body) => body,
             Gathered::Streaming(body) => {
                 return Answered::alone(Response::from_parts(parts, body));
             }
         };
+        let aging = path.aging();
+        let is_strict = ResponseDirectives::parse(&parts.headers).forbids_stale();
+        let mut tags = path.tags.clone();
+        wishes.tags.into_iter().for_each(|tag| tags.add(tag));
+        let terms = Terms {
+            fresh: lifetime.map(|lifetime| aging.spread(lifetime)),
+            stale: if is_strict {
+                Duration::ZERO
+            } else {
+                aging.stale()
+            },
+            took: made.took,
+            tags: tags.as_slice(),
+        };
         let mut headers = parts.headers;
-        add_vary(&mut headers, self.path.site.vary_names());
+        add_vary(&mut headers, path.site.vary_names());
         let stored = CachedResponse::new(parts.status, headers, body);
         let end = match self.asked.head {
             true => End::Alone,
-            false => self.path.store_for(ticket, &stored, lifetime).await,
+            false => path.store_on(ticket, &stored, &terms).await,
         };
-        let mut reply = self.reply(&stored, Times::new(lifetime), Status::Miss);
+        let mut reply = self.reply(&stored, Times::new(terms.fresh), Status::Miss);
         *reply.extensions_mut() = parts.extensions;
         let answered = Answered {
             reply,
@@ -291,17 +424,30 @@ impl Exchange<'_> {
 
     /// Makes the reply of a stored response, if the request lets it.
     fn accept(&self, found: Found<CachedResponse>) -> Option<Answered> {
-        self.asked.accepts(found.times).then(|| Answered {
+        self.asked.accepts(found.times).then(|| self.hit(found))
+    }
+
+    fn hit(&self, found: Found<CachedResponse>) -> Answered {
+        Answered {
             reply: self.reply(&found.value, found.times, Status::Hit),
             stored: Some(found.value),
-        })
+        }
     }
 
     fn reply(&self, stored: &CachedResponse, times: Times, status: Status) -> Response {
+        let aging = self.path().aging();
         let request = self.request.headers();
         self.asked
-            .reply(stored, times, status, self.settings, request)
+            .reply(stored, times, status, self.settings(), &aging, request)
     }
+}
+
+/// What a handler has made.
+struct Made {
+    reply: Response,
+    /// `None` for an `Err`.
+    verdict: Option<Verdict>,
+    took: u64,
 }
 
 impl Answered {
@@ -345,6 +491,17 @@ impl Pending {
             request,
         })
     }
+
+    /// Makes the key.
+    async fn resolve<C>(self: Box<Self>, response: CacheResponse) -> Exchange<C> {
+        Exchange {
+            call: self.miss.resolve().await,
+            asked: self.asked,
+            request: self.request,
+            response,
+            coder: PhantomData,
+        }
+    }
 }
 
 /// What a request lets the cache do.
@@ -387,7 +544,7 @@ impl Asked {
     }
 
     /// Whether a stored response of this age would do (RFC 9111 section 5.2.1). `max-stale` asks
-    /// for less than what every stored response offers, since none is served stale.
+    /// for no more than what the function offers by itself.
     fn accepts(&self, times: Times) -> bool {
         let old = |seconds: u64| times.age >= seconds.saturating_mul(1000);
         let short = |seconds: u64| {
@@ -408,6 +565,7 @@ impl Asked {
         times: Times,
         status: Status,
         settings: &HttpSettings,
+        aging: &Aging,
         request: &HeaderMap,
     ) -> Response {
         let mut headers = stored.headers().clone();
@@ -415,7 +573,7 @@ impl Asked {
         if let Some(remaining) = times.remaining
             && !headers.contains_key(CACHE_CONTROL)
         {
-            headers.insert(CACHE_CONTROL, max_age(remaining / 1000));
+            headers.insert(CACHE_CONTROL, cache_control(remaining / 1000, aging));
         }
         if status == Status::Hit {
             headers.insert(AGE, HeaderValue::from(times.age / 1000));
@@ -494,7 +652,17 @@ fn with_headers(mut reply: Response, headers: HeaderMap) -> Response {
     reply
 }
 
-fn max_age(seconds: u64) -> HeaderValue {
-    HeaderValue::try_from(format!("max-age={seconds}"))
-        .unwrap_or_else(|_| HeaderValue::from_static("max-age=0"))
+/// The `Cache-Control` of a reply, which lets other caches do with stale responses what this one does
+/// (RFC 5861).
+fn cache_control(max_age: u64, aging: &Aging) -> HeaderValue {
+    let mut value = format!("max-age={max_age}");
+    for (name, duration) in [
+        ("stale-while-revalidate", aging.stale_while_revalidate),
+        ("stale-if-error", aging.stale_if_error),
+    ] {
+        if duration.as_secs() > 0 {
+            value.push_str(&format!(", {name}={}", duration.as_secs()));
+        }
+    }
+    HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("max-age=0"))
 }

@@ -2,6 +2,7 @@
 //! by this process.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// How many invalidations are remembered. A computation that outlives them all is not stored.
@@ -14,20 +15,27 @@ pub(crate) enum Scope {
     Key(String),
     /// A namespace: everything whose printed key starts so.
     Prefix(String),
+    /// Everything under a tag of the cache whose printed keys start so.
+    Tag(String, String),
 }
 
 impl Scope {
-    fn covers(&self, printed: &str) -> bool {
+    fn covers(&self, printed: &str, tags: &[String]) -> bool {
         match self {
             Self::Key(key) => key == printed,
             Self::Prefix(prefix) => printed.starts_with(prefix.as_str()),
+            Self::Tag(prefix, tag) => tags.contains(tag) && printed.starts_with(prefix.as_str()),
         }
     }
 }
 
 /// The most recent invalidations of one cache, in order.
 #[derive(Debug, Default)]
-pub(crate) struct Invalidations(RwLock<Log>);
+pub(crate) struct Invalidations {
+    log: RwLock<Log>,
+    /// How many computations have begun.
+    computations: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Log {
@@ -38,7 +46,12 @@ struct Log {
 
 /// The moment a computation began.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment(u64);
+pub(crate) struct Moment {
+    /// How many invalidations there had been.
+    invalidations: u64,
+    /// How many computations had begun.
+    pub(crate) order: u64,
+}
 
 /// While it lives, no invalidation takes place.
 #[derive(Debug)]
@@ -49,13 +62,16 @@ pub(crate) struct Permit<'a>(
 impl Invalidations {
     /// To be called before a computation reads anything.
     pub(crate) fn begin(&self) -> Moment {
-        Moment(self.read().count)
+        Moment {
+            invalidations: self.read().count,
+            order: self.computations.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// To be called before anything is removed: a store that looks later finds the invalidation,
     /// and one that looked earlier has stored what is about to be removed.
     pub(crate) fn record(&self, scope: Scope) {
-        let mut log = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
         log.count += 1;
         if log.recent.len() == REMEMBERED {
             log.recent.pop_front();
@@ -63,10 +79,15 @@ impl Invalidations {
         log.recent.push_back(scope);
     }
 
-    /// Permits to store a value under `printed`, unless it was invalidated since then.
-    pub(crate) fn permit(&self, moment: Moment, printed: &str) -> Option<Permit<'_>> {
+    /// Permits to store a value under `printed` and under tags, unless it was invalidated since then.
+    pub(crate) fn permit(
+        &self,
+        moment: Moment,
+        printed: &str,
+        tags: &[String],
+    ) -> Option<Permit<'_>> {
         let log = self.read();
-        let since = usize::try_from(log.count - moment.0).unwrap_or(usize::MAX);
+        let since = usize::try_from(log.count - moment.invalidations).unwrap_or(usize::MAX);
         if since > log.recent.len() {
             return None;
         }
@@ -75,12 +96,12 @@ impl Invalidations {
             .iter()
             .rev()
             .take(since)
-            .any(|scope| scope.covers(printed));
+            .any(|scope| scope.covers(printed, tags));
         (!invalidated).then_some(Permit(log))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Log> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.log.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,15 +114,29 @@ mod tests {
         let log = Invalidations::default();
         log.record(Scope::Key("shop:users:1".to_owned()));
         let ticket = log.begin();
-        assert!(log.permit(ticket, "shop:users:1").is_some());
+        assert!(log.permit(ticket, "shop:users:1", &[]).is_some());
 
         log.record(Scope::Key("shop:users:2".to_owned()));
         log.record(Scope::Prefix("shop:users2:".to_owned()));
-        assert!(log.permit(ticket, "shop:users:1").is_some());
+        assert!(log.permit(ticket, "shop:users:1", &[]).is_some());
 
         log.record(Scope::Prefix("shop:users:".to_owned()));
-        assert!(log.permit(ticket, "shop:users:1").is_none());
-        assert!(log.permit(log.begin(), "shop:users:1").is_some());
+        assert!(log.permit(ticket, "shop:users:1", &[]).is_none());
+        assert!(log.permit(log.begin(), "shop:users:1", &[]).is_some());
+    }
+
+    #[test]
+    fn a_tag_covers_what_is_under_it_in_its_own_cache() {
+        let log = Invalidations::default();
+        let ticket = log.begin();
+        log.record(Scope::Tag("shop:".to_owned(), "user".to_owned()));
+        let tags = ["user".to_owned()];
+        assert!(log.permit(ticket, "shop:users:1", &tags).is_none());
+        assert!(log.permit(ticket, "blog:users:1", &tags).is_some());
+        assert!(
+            log.permit(ticket, "shop:users:1", &["users".to_owned()])
+                .is_some()
+        );
     }
 
     #[test]
@@ -111,8 +146,8 @@ mod tests {
         for number in 0..REMEMBERED {
             log.record(Scope::Key(format!("other:{number}")));
         }
-        assert!(log.permit(ticket, "key").is_some());
+        assert!(log.permit(ticket, "key", &[]).is_some());
         log.record(Scope::Key("one more".to_owned()));
-        assert!(log.permit(ticket, "key").is_none());
+        assert!(log.permit(ticket, "key", &[]).is_none());
     }
 }

@@ -32,11 +32,13 @@ pub mod local;
 mod policy;
 #[doc(hidden)]
 pub mod private;
+mod refresh;
 mod registry;
 mod remote;
 mod runtime;
 mod site;
 mod stats;
+mod tags;
 mod value;
 
 #[cfg(feature = "axum")]
@@ -57,7 +59,7 @@ pub use crate::config::Config;
 pub use crate::error::{Error, ErrorKind};
 pub use crate::key::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext};
 pub use crate::registry::{Cache, FastCache, InitError};
-pub use crate::stats::Stats;
+pub use crate::stats::{FunctionStats, Stats};
 pub use crate::value::CacheValue;
 
 /// What tests need: a clock that they move.

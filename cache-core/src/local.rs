@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 
 use crate::clock::{Clock, Wake, milliseconds};
 use crate::invalidation::Invalidations;
+use crate::tags::{Cells, Tagged};
 
 /// A key as a caller holds it.
 #[derive(Clone, Copy, Debug)]
@@ -42,13 +43,26 @@ pub struct StoredKey {
     printed: u64,
 }
 
-/// A value with its times. The store holds it with `T` forgotten, as [`AnyEntry`].
+/// A value with its times, which are milliseconds of the store's clock, and `u64::MAX` for no end.
+/// The store holds it with `T` forgotten, as [`AnyEntry`].
 #[derive(Debug)]
 pub struct LocalEntry<T: ?Sized> {
-    /// When it was stored, in milliseconds of the store's clock.
-    pub stored_at: u64,
-    /// When it expires, in milliseconds of the store's clock; `u64::MAX` if it does not.
+    /// When the value was made.
+    pub made_at: u64,
+    /// Until when it may be served without a look into the store that it comes from; no later than
+    /// `fresh_until`.
+    pub relied_until: u64,
+    /// Until when it is fresh.
+    pub fresh_until: u64,
+    /// When it expires: nobody sees it any more.
     pub expires_at: u64,
+    /// How long its computation took, in milliseconds.
+    pub took: u64,
+    /// When its computation began, in the order of computations: a value does not replace one whose
+    /// computation began later.
+    pub order: u64,
+    /// What it can be invalidated by.
+    pub(crate) tags: Box<[Tagged]>,
     /// About how many bytes it takes, its key included.
     pub size: usize,
     /// The value.
@@ -56,19 +70,37 @@ pub struct LocalEntry<T: ?Sized> {
 }
 
 impl<T> LocalEntry<T> {
-    /// An entry that is stored at `now`, in milliseconds of the store's clock, for `lifetime`, or
-    /// for good.
+    /// An entry that is made at `now`, in milliseconds of the store's clock, and is fresh for
+    /// `lifetime`, or for good.
     pub fn new(now: u64, lifetime: Option<Duration>, size: usize, value: T) -> Self {
-        let expires_at = lifetime.map_or(u64::MAX, |lifetime| {
-            now.saturating_add(milliseconds(lifetime)).min(u64::MAX - 1)
-        });
+        let expires_at = later(now, lifetime);
         Self {
-            stored_at: now,
+            made_at: now,
+            relied_until: expires_at,
+            fresh_until: expires_at,
             expires_at,
+            took: 0,
+            order: 0,
+            tags: Box::default(),
             size,
             value,
         }
     }
+}
+
+impl<T: ?Sized> LocalEntry<T> {
+    /// Whether it has neither expired nor been invalidated.
+    fn is_live(&self, now: u64) -> bool {
+        (now < self.expires_at || self.expires_at == u64::MAX)
+            && !self.tags.iter().any(Tagged::has_ended)
+    }
+}
+
+/// The moment `duration` after `now`; never the one that stands for no end, if there is a duration.
+pub(crate) fn later(now: u64, duration: Option<Duration>) -> u64 {
+    duration.map_or(u64::MAX, |duration| {
+        now.saturating_add(milliseconds(duration)).min(u64::MAX - 1)
+    })
 }
 
 /// An entry whose value is of some type.
@@ -96,6 +128,7 @@ pub struct LocalStore {
     inner: Arc<Inner>,
     alarm: Arc<Alarm>,
     invalidations: Arc<Invalidations>,
+    tags: Arc<Cells>,
 }
 
 struct Inner {
@@ -141,6 +174,7 @@ impl LocalStore {
             }),
             alarm: Arc::default(),
             invalidations: Arc::default(),
+            tags: Arc::default(),
         }
     }
 
@@ -167,14 +201,15 @@ impl LocalStore {
     #[must_use]
     pub fn get(&self, key: LocalKey<'_>, now: u64) -> Option<AnyEntry> {
         let entry = self.inner.table.get(&key)?;
-        (now < entry.expires_at).then_some(entry)
+        entry.is_live(now).then_some(entry)
     }
 
     /// Stores an entry, over what was there. `printed` is a hash of the printed key, for
     /// [`remove_printed`](Self::remove_printed), or [`UNPRINTED`].
     ///
     /// An entry that has expired already or is larger than the store allows is not kept, nor is
-    /// the one before it. What had to go for the entry is returned, for the caller to drop when it
+    /// the one before it; one whose computation began before that of the one before it is not kept
+    /// either. What had to go for the entry is returned, for the caller to drop when it
     /// holds no lock: values run code of their own then.
     pub fn insert(&self, key: LocalKey<'_>, printed: u64, entry: AnyEntry) -> Displaced {
         let expires_at = entry.expires_at;
@@ -201,7 +236,7 @@ impl LocalStore {
     /// Removes the entry under `key`, and tells whether there was a live one.
     pub fn remove(&self, key: LocalKey<'_>) -> bool {
         self.take(key)
-            .is_some_and(|entry| entry.expires_at == u64::MAX || self.now() < entry.expires_at)
+            .is_some_and(|entry| entry.is_live(self.now()))
     }
 
     fn take(&self, key: LocalKey<'_>) -> Option<AnyEntry> {
@@ -228,8 +263,23 @@ impl LocalStore {
     pub fn take_where(&self, doomed: impl Fn(&StoredKey) -> bool) -> Vec<AnyEntry> {
         let now = self.now();
         let mut removed = self.inner.take(|key, _| doomed(key));
-        removed.retain(|entry| now < entry.expires_at);
+        removed.retain(|entry| entry.is_live(now));
         removed
+    }
+
+    /// Puts a value under tags of the cache with this number.
+    pub(crate) fn tag(&self, prefix: u32, tags: &[String]) -> Box<[Tagged]> {
+        tags.iter().map(|tag| self.tags.tag(prefix, tag)).collect()
+    }
+
+    /// Invalidates what is under a tag of the cache with this number, and counts it. It is freed soon
+    /// after.
+    pub(crate) fn end_tag(&self, prefix: u32, tag: &str) -> u64 {
+        let ended = self.tags.end(prefix, tag);
+        if ended > 0 && self.alarm.set(self.now()) {
+            self.start_sweeper();
+        }
+        ended
     }
 
     /// Removes all entries, and counts the live ones.
@@ -305,6 +355,11 @@ impl Inner {
         let stripe = &self.inserting[(key.printed % self.inserting.len() as u64) as usize];
         let inserting = (key.printed != UNPRINTED)
             .then(|| stripe.lock().unwrap_or_else(PoisonError::into_inner));
+        let present = self.table.peek(&key);
+        if present.is_some_and(|present| present.order > entry.order) {
+            displaced.entries.push(entry);
+            return displaced;
+        }
         // The index comes first: an eviction in between takes its own row alone.
         self.index.insert(&key, &entry);
         self.table.insert_with_lifecycle(key, entry, &mut displaced);
@@ -330,7 +385,7 @@ impl Inner {
     fn sweep(&self, now: u64) -> Swept {
         let next = Cell::new(u64::MAX);
         let freed = self.take(|_, entry| {
-            let goes = entry.expires_at <= now;
+            let goes = !entry.is_live(now);
             if !goes {
                 next.set(next.get().min(entry.expires_at));
             }
@@ -638,10 +693,8 @@ mod tests {
 
     fn entry(value: u64, expires_at: u64, size: usize) -> AnyEntry {
         Arc::new(LocalEntry {
-            stored_at: 0,
             expires_at,
-            size,
-            value,
+            ..LocalEntry::new(0, None, size, value)
         })
     }
 
@@ -784,10 +837,8 @@ mod tests {
         let returning = |expires_at| -> AnyEntry {
             let value = Returning(Arc::downgrade(&store));
             Arc::new(LocalEntry {
-                stored_at: 0,
                 expires_at,
-                size: 1,
-                value,
+                ..LocalEntry::new(0, None, 1, value)
             })
         };
         let survives = |step: &dyn Fn()| {

@@ -9,6 +9,7 @@ pub use crate::key::{DynKeyBuilder, KeyWriter, erase_key_builder, escaped};
 pub use crate::policy::{Verdict, ask};
 pub use crate::runtime::{Answer, Call, MakeKeyBuilder, blocking, function};
 pub use crate::site::Site;
+pub use crate::tags::TagList;
 pub use crate::value::{NamedCoder, OfResult, OfValue, Probe, RegistryCoder, Stores};
 
 #[cfg(feature = "axum")]

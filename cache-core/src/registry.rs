@@ -123,6 +123,15 @@ impl FastCache {
         Cache::try_current()?.clear_key(key).await
     }
 
+    /// Invalidates what is under a tag; see [`Cache::clear_tag`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend, and `NotInitialized`.
+    pub async fn clear_tag(tag: &str) -> Result<u64, Error> {
+        Cache::try_current()?.clear_tag(tag).await
+    }
+
     /// The counters of the current cache; all zero if there is none.
     #[must_use]
     pub fn stats() -> Stats {
@@ -304,6 +313,25 @@ impl Cache {
     /// Those of the backend.
     pub async fn clear_key(&self, key: &str) -> Result<u64, Error> {
         self.engine().clear_key(key).await
+    }
+
+    /// Invalidates what was stored under `tag`, in one step whatever there is, and counts it: values
+    /// in this process alone; a shared store, which does not know what is under a tag, counts 0.
+    ///
+    /// Functions put values under tags by `tags("user:{id}")`, and handlers also by
+    /// [`CacheResponse::tag`](crate::CacheResponse::tag). What is being computed at that moment is not
+    /// served afterwards. A shared store takes three small writes; when this returns, every process has
+    /// noticed, as for [`clear`](Self::clear).
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend.
+    ///
+    /// # Panics
+    ///
+    /// For a shared store, outside of a Tokio runtime whose time is enabled.
+    pub async fn clear_tag(&self, tag: &str) -> Result<u64, Error> {
+        self.engine().clear_tag(tag).await
     }
 
     /// The counters.

@@ -6,6 +6,7 @@
 //! which nobody has seen before. And values carry the generations of the barriers that cover them.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +17,11 @@ use crate::barrier::{Barriers, Raised};
 use crate::breaker::{Breaker, BreakerState};
 use crate::clock::{Clock, milliseconds};
 use crate::config::Config;
-use crate::entry::{Envelope, Generations, Record, Seen, Tombstone, foreign, seen};
+use crate::entry::{
+    Envelope, Generations, Record, SealedTags, Seen, Tags, Tombstone, foreign, seen,
+};
 use crate::error::{Error, ErrorKind};
+use crate::site::Site;
 
 /// For how long a tombstone stays under a key, and after it what is stored over it: until then, an
 /// empty place under a key says that the key was not invalidated.
@@ -59,8 +63,18 @@ pub(crate) struct Observation {
     /// Until when the key must not be empty, in milliseconds since the Unix epoch.
     guarded_until: u64,
     pub(crate) generations: Generations,
+    /// The epoch of the tags, for a function whose values may have some.
+    epoch: Option<u64>,
     /// When the lookup began, by the clock that never runs backwards.
     began: u64,
+}
+
+/// The barriers that cover the values of a function.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cover {
+    pub(crate) generations: Generations,
+    /// The epoch of the tags, for a function whose values may have some.
+    pub(crate) epoch: Option<u64>,
 }
 
 impl Remote {
@@ -87,21 +101,22 @@ impl Remote {
     /// # Errors
     ///
     /// Of the kinds `Backend` and `BreakerOpen`, after which nothing is known.
-    pub(crate) async fn read(&self, key: &str, namespace: &'static str) -> Result<Reading, Error> {
+    pub(crate) async fn read(&self, key: &str, site: &Site) -> Result<Reading, Error> {
         let pass = self.breaker.pass()?;
-        let reading = self.look(key, namespace).await;
+        let reading = self.look(key, site).await;
         pass.note(&reading);
         reading
     }
 
-    async fn look(&self, key: &str, namespace: &'static str) -> Result<Reading, Error> {
+    async fn look(&self, key: &str, site: &Site) -> Result<Reading, Error> {
         let began = self.clock.now();
-        let barriers = self.barriers.current(&*self.backend, namespace);
-        let (generations, bytes) = future::zip(barriers, self.backend.get(key)).await;
+        let (barriers, bytes) = future::zip(self.cover(site), self.backend.get(key)).await;
+        let Cover { generations, epoch } = barriers?;
         let observation = Observation {
             seen: None,
             guarded_until: 0,
-            generations: generations?,
+            generations,
+            epoch,
             began,
         };
         match bytes {
@@ -114,9 +129,17 @@ impl Remote {
         }
     }
 
-    /// The generations in force.
-    pub(crate) async fn generations(&self, namespace: &'static str) -> Result<Generations, Error> {
-        self.barriers.current(&*self.backend, namespace).await
+    /// What is in force for the values of a function.
+    pub(crate) async fn cover(&self, site: &Site) -> Result<Cover, Error> {
+        let generations = self.barriers.current(&*self.backend, site.namespace_name());
+        let epoch = async {
+            match site.is_tagged() {
+                true => self.barriers.epoch(&*self.backend).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        let (generations, epoch) = future::try_zip(generations, epoch).await?;
+        Ok(Cover { generations, epoch })
     }
 
     /// The generations in force, unless the store is left alone.
@@ -125,7 +148,55 @@ impl Remote {
         namespace: &'static str,
     ) -> Result<Generations, Error> {
         drop(self.breaker.pass()?);
-        self.generations(namespace).await
+        self.barriers.current(&*self.backend, namespace).await
+    }
+
+    /// Whether the tags of a value are still those that it was stored under.
+    pub(crate) async fn holds(
+        &self,
+        tags: &Tags<'_>,
+        observation: &Observation,
+    ) -> Result<bool, Error> {
+        if tags.is_empty() {
+            return Ok(true);
+        }
+        let epoch = match observation.epoch {
+            Some(epoch) => epoch,
+            None => self.barriers.epoch(&*self.backend).await?,
+        };
+        let checks = tags.iter().map(|(tag, generation)| async move {
+            let current = self.barriers.tag(&*self.backend, tag, epoch).await?;
+            Ok(current == generation)
+        });
+        all(checks).await
+    }
+
+    /// The tags of a value with the generations that were in force before its computation began;
+    /// `None` if some tag, of this value or another, was invalidated since the epoch was read.
+    pub(crate) async fn tag(
+        &self,
+        tags: &[String],
+        epoch: Option<u64>,
+    ) -> Result<Option<SealedTags>, Error> {
+        if tags.is_empty() {
+            return Ok(Some(SealedTags::default()));
+        }
+        let Some(epoch) = epoch else { return Ok(None) };
+        let mut generations = Vec::with_capacity(tags.len());
+        for tag in tags {
+            generations.push(self.barriers.tag(&*self.backend, tag, epoch).await?);
+        }
+        if self.barriers.epoch_now(&*self.backend).await? != epoch {
+            return Ok(None);
+        }
+        SealedTags::new(tags, &generations).map(Some)
+    }
+
+    /// Invalidates a tag; see [`Barriers`].
+    pub(crate) async fn clear_tag(&self, tag: &str) -> Result<(), Error> {
+        let raised = self.barriers.raise_tag(&*self.backend, tag).await?;
+        raised.noticed().await;
+        Ok(())
     }
 
     /// Stores a record for `lifetime` where what was observed still is, and tells whether it did.
@@ -274,7 +345,7 @@ impl Remote {
             return false;
         };
         let now = self.clock.wall();
-        envelope.generations == generations && envelope.fresh_until.is_none_or(|until| now < until)
+        envelope.generations == generations && envelope.useful_until.is_none_or(|until| now < until)
     }
 
     /// The lifetime of a record in the store, which is the entry's, or longer while it guards its
@@ -295,11 +366,42 @@ impl Reading {
 }
 
 impl Observation {
-    /// Whether no barrier has been raised since the computation of this value began. Values under
-    /// tags are written by nobody yet, and what their barriers say is unknown.
+    /// Whether no barrier but those of tags has been raised since the computation of this value began.
     pub(crate) fn admits(&self, envelope: &Envelope<'_>) -> bool {
-        self.generations == envelope.generations && envelope.tags.is_empty()
+        self.generations == envelope.generations
     }
+
+    pub(crate) fn cover(&self) -> Cover {
+        Cover {
+            generations: self.generations,
+            epoch: self.epoch,
+        }
+    }
+}
+
+/// Whether all of some checks pass, which run side by side.
+async fn all<F>(checks: impl Iterator<Item = F>) -> Result<bool, Error>
+where
+    F: Future<Output = Result<bool, Error>>,
+{
+    let mut checks: Vec<_> = checks.map(Box::pin).collect();
+    let mut holds = Ok(true);
+    future::poll_fn(|context| {
+        checks.retain_mut(|check| match check.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(true)) => false,
+            Poll::Ready(other) => {
+                holds = other;
+                false
+            }
+        });
+        match checks.is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    holds
 }
 
 fn late() -> Error {

@@ -1,23 +1,29 @@
-//! The path of a call: the only place that branches on hit and miss.
+//! The path of a call: the only place that branches on hit, stale and miss.
 //!
 //! Generated code calls [`function`] (or [`handler`](crate::handler::handler)) with a description
 //! of the function, and then `run` with the computation. What happens in between is ordinary code.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::access::Access;
-use crate::engine::{Engine, Found, Look, Ticket, Times, Validity};
+use crate::engine::{Engine, Found, Locked, Look, Terms, Ticket, Times, Validity};
 use crate::flight::{Landing, Seat, Shared, Start};
 use crate::key::{DynKeyBuilder, Key, KeyContext, KeyWriter};
 use crate::lease::Lease;
 use crate::local::AnyEntry;
-use crate::policy::Verdict;
+use crate::policy::{Aging, Staleness, Verdict};
+use crate::refresh::Refreshing;
 use crate::registry::{Cache, with_current};
 use crate::site::Site;
+use crate::stats::Origin;
+use crate::tags::TagList;
 use crate::value::Shape;
 
 /// Makes the key builder that a function names.
@@ -25,7 +31,7 @@ pub type MakeKeyBuilder = fn() -> Arc<dyn DynKeyBuilder>;
 
 /// Looks up a call of a cached function.
 ///
-/// A value in this process is found here, before anything is awaited or allocated. `write_key`
+/// A fresh value in this process is found here, before anything is awaited or allocated. `write_key`
 /// writes the arguments that count.
 #[inline]
 pub fn function<S: Shape>(
@@ -37,7 +43,7 @@ pub fn function<S: Shape>(
 ) -> Call<S> {
     let lookup = with_current(|cache| {
         look_up(cache, site, builder, write_key, |engine, entry, _| {
-            (access.local)(engine, entry)
+            (access.local)(engine, site, entry)
         })
     });
     Call {
@@ -54,6 +60,15 @@ pub struct Call<S: Shape> {
 }
 
 impl<S: Shape> Call<S> {
+    /// Writes the tags that the value gets if it is computed.
+    #[inline]
+    pub fn tags(mut self, write: impl FnOnce(&mut TagList)) -> Self {
+        if let Lookup::Miss(miss) = &mut self.lookup {
+            write(&mut miss.tags);
+        }
+        self
+    }
+
     /// Gives the value that was found, or awaits `future` and stores what `rules` let it.
     pub fn run<F, R>(
         self,
@@ -78,8 +93,38 @@ impl<S: Shape> Call<S> {
             }
         }
     }
+
+    /// As [`run`](Self::run), for a computation that can outlive the caller: where there is a value to
+    /// serve meanwhile, it runs in the background.
+    pub fn run_owned<F, R>(
+        self,
+        future: F,
+        rules: R,
+    ) -> Answer<S::Returned, impl Future<Output = S::Returned>>
+    where
+        S: 'static,
+        S::Stored: Send + Sync + 'static,
+        S::Returned: Send,
+        F: Future<Output = S::Returned> + Send + 'static,
+        R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
+    {
+        let access = self.access;
+        match self.lookup {
+            Lookup::Hit(value) => Answer::Ready(Some(S::join(value))),
+            Lookup::Miss(miss) => Answer::Pending(Box::pin(compute_owned::<S, F, R>(
+                Some(miss),
+                access,
+                future,
+                rules,
+            ))),
+            Lookup::Bypass => Answer::Pending(Box::pin(compute_owned::<S, F, R>(
+                None, access, future, rules,
+            ))),
+        }
+    }
 }
 
+/// Answers a call whose computation borrows: it runs here, or not at all.
 async fn compute<S, F, R>(
     miss: Option<Box<Miss>>,
     access: Access<S::Stored>,
@@ -94,22 +139,149 @@ where
     let Some(miss) = miss else {
         return future.await;
     };
-    let Miss { cache, site, key } = *miss;
-    let key = key.resolve(&cache, site).await;
-    let path = Path {
-        engine: cache.engine(),
-        access,
-        site,
-        key: &key,
+    let asked = miss.resolve().await;
+    match asked.path(access).first_look(join::<S>).await {
+        First::Answer(returned) => returned,
+        First::Due(_, due) => finish::<S, F, R>(&asked, access, due, future, rules).await,
+        First::Miss(due) => finish::<S, F, R>(&asked, access, due, future, rules).await,
+    }
+}
+
+/// Answers a call whose computation can outlive it.
+async fn compute_owned<S, F, R>(
+    miss: Option<Box<Miss>>,
+    access: Access<S::Stored>,
+    future: F,
+    rules: R,
+) -> S::Returned
+where
+    S: Shape + 'static,
+    S::Stored: Send + Sync + 'static,
+    S::Returned: Send,
+    F: Future<Output = S::Returned> + Send + 'static,
+    R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
+{
+    let Some(miss) = miss else {
+        return future.await;
     };
-    let accept = |found: Found<S::Stored>| Some(S::join(found.value));
-    let (start, first) = match path.first_look(&accept).await {
-        First::Hit(returned) => return returned,
-        First::Miss(start, first) => (start, first),
-    };
-    let answer = |first, (future, rules)| path.answer::<S, F, R>(first, future, rules);
-    let together = path.together(start, first, (future, rules), answer, S::split, accept);
+    let asked = miss.resolve().await;
+    let cache = asked.cache.clone();
+    let path = asked.path(access);
+    let patience = path.aging().soft_timeout;
+    match path.first_look(join::<S>).await {
+        First::Answer(returned) => returned,
+        First::Due(returned, due) => {
+            let work = async move { finish::<S, F, R>(&asked, access, due, future, rules).await };
+            match detach(&cache, Box::pin(work)) {
+                Ok(()) => returned,
+                Err(work) => work.await,
+            }
+        }
+        First::Miss(due) => {
+            let stale = patience.zip(path.copy_of(&due).and_then(join::<S>));
+            let purpose = due.purpose();
+            let work = async move { finish::<S, F, R>(&asked, access, due, future, rules).await };
+            wait_softly(&cache, Box::pin(work), stale, &purpose).await
+        }
+    }
+}
+
+/// Computes what is due, together with others, and stores it.
+async fn finish<S, F, R>(
+    asked: &AskedFor,
+    access: Access<S::Stored>,
+    due: Due<S::Stored>,
+    future: F,
+    rules: R,
+) -> S::Returned
+where
+    S: Shape,
+    F: Future<Output = S::Returned>,
+    R: FnOnce(&S::Stored) -> Verdict,
+{
+    let path = asked.path(access);
+    let purpose = due.purpose();
+    let Due {
+        start,
+        look,
+        refreshing: _refreshing,
+        ..
+    } = due;
+    let answer = |first, (future, rules)| path.answer::<S, F, R>(first, &purpose, future, rules);
+    let call = (future, rules);
+    let together = path.together(start, Some(look), call, answer, S::split, join::<S>);
     together.await
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a handler may refuse what was found"
+)]
+fn join<S: Shape>(found: Found<S::Stored>) -> Option<S::Returned> {
+    Some(S::join(found.value))
+}
+
+/// Lets work go on in the background, under the same cache; gives it back where there is no runtime to
+/// run it.
+pub(crate) fn detach<W>(cache: &Cache, work: Pin<Box<W>>) -> Result<(), Pin<Box<W>>>
+where
+    W: Future<Output: Send> + Send + 'static,
+{
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return Err(work);
+    };
+    let cache = cache.clone();
+    runtime.spawn(async move {
+        cache.scope(work).await;
+    });
+    Ok(())
+}
+
+/// Waits for work. If it takes longer than a stale answer lets it, gives that, and lets the work go on
+/// if it computes, and does not merely wait for others itself.
+pub(crate) async fn wait_softly<W>(
+    cache: &Cache,
+    mut work: Pin<Box<W>>,
+    stale: Option<(Duration, W::Output)>,
+    purpose: &Purpose,
+) -> W::Output
+where
+    W: Future<Output: Send> + Send + 'static,
+{
+    let Some((patience, stale)) = stale else {
+        return work.await;
+    };
+    if let Ok(answer) = tokio::time::timeout(patience, &mut work).await {
+        return answer;
+    }
+    if purpose.leads.load(Ordering::Relaxed)
+        && let Err(work) = detach(cache, work)
+    {
+        return work.await;
+    }
+    stale
+}
+
+/// A call that was not answered at once, under its key.
+pub(crate) struct AskedFor {
+    pub(crate) cache: Cache,
+    site: &'static Site,
+    pub(crate) key: Key,
+    pub(crate) tags: TagList,
+    is_early: bool,
+}
+
+impl AskedFor {
+    pub(crate) fn path<T>(&self, access: Access<T>) -> Path<'_, T> {
+        Path {
+            engine: self.cache.engine(),
+            access,
+            site: self.site,
+            key: &self.key,
+            tags: &self.tags,
+            is_early: self.is_early,
+        }
+    }
 }
 
 /// The path of a call that was not answered at once.
@@ -118,9 +290,83 @@ pub(crate) struct Path<'a, T> {
     pub(crate) access: Access<T>,
     pub(crate) site: &'static Site,
     pub(crate) key: &'a Key,
+    pub(crate) tags: &'a TagList,
+    /// Whether a fresh value was found that is to be computed anew already.
+    is_early: bool,
+}
+
+/// What a call finds before it joins others.
+pub(crate) enum First<R, T> {
+    /// An answer.
+    Answer(R),
+    /// An answer, and the call is to see to it that the next one is better.
+    Due(R, Due<T>),
+    /// No answer.
+    Miss(Due<T>),
+}
+
+/// What a computation has to know that is due.
+pub(crate) struct Due<T> {
+    pub(crate) start: Start,
+    /// When the call looked, in milliseconds of the clock.
+    began: u64,
+    /// What was found stands in if the computation fails.
+    pub(crate) look: Look<T>,
+    /// `None` if there is nobody who was served what was found.
+    pub(crate) refreshing: Option<Refreshing>,
+    /// Whether this call has begun to compute.
+    pub(crate) leads: Arc<AtomicBool>,
 }
 
 impl<T> Path<'_, T> {
+    pub(crate) fn aging(&self) -> Aging {
+        self.engine.aging(self.site)
+    }
+
+    /// A copy of what was found when a computation became due.
+    pub(crate) fn copy_of(&self, due: &Due<T>) -> Option<Found<T>> {
+        let found = due.look.found.as_ref()?;
+        Some(Found {
+            value: (self.access.copy)(&found.value),
+            ..*found
+        })
+    }
+
+    /// Looks into the stores before the call joins others: a hit waits for nobody. `accept` makes an
+    /// answer of what is found, or turns it down.
+    pub(crate) async fn first_look<R>(
+        &self,
+        accept: impl Fn(Found<T>) -> Option<R>,
+    ) -> First<R, T> {
+        let mut due = Due {
+            start: self.engine.start(self.key),
+            began: self.engine.now(),
+            look: self.engine.find(self.access, self.site, self.key).await,
+            refreshing: None,
+            leads: Arc::default(),
+        };
+        let Some(found) = &due.look.found else {
+            return First::Miss(due);
+        };
+        let is_due = match self.merit(found.times) {
+            Merit::Fresh => self.is_early(found),
+            Merit::Stale => true,
+            Merit::StandIn => return First::Miss(due),
+        };
+        let (origin, times) = (found.origin, found.times);
+        let Some(answer) = self.copy_of(&due).and_then(accept) else {
+            return First::Miss(due);
+        };
+        self.hit(origin, times);
+        if is_due {
+            due.refreshing = self.engine.refreshes().begin(self.key);
+        }
+        match due.refreshing {
+            Some(_) => First::Due(answer, due),
+            None => First::Answer(answer),
+        }
+    }
+
     /// Answers a call together with the others of its key: by `answer`, or by what another call
     /// shares, if `accept` makes something of it. `stored` finds in an answer what to share.
     ///
@@ -161,9 +407,12 @@ impl<T> Path<'_, T> {
             match landing {
                 Landing::Shared(shared) => {
                     let found = self.engine.share(self.access, self.site, shared, start);
-                    if let Some(answer) = found.await.and_then(&accept) {
-                        self.engine.counters().hit();
-                        return answer;
+                    if let Some(found) = found.await {
+                        let (origin, times) = (found.origin, found.times);
+                        if let Some(answer) = accept(found) {
+                            self.hit(origin, times);
+                            return answer;
+                        }
                     }
                 }
                 Landing::Invalidated => {}
@@ -173,7 +422,7 @@ impl<T> Path<'_, T> {
         let Some((call, answer)) = call else {
             unreachable!("a call that led a flight has been answered")
         };
-        answer(None, call).await.0
+        answer(first, call).await.0
     }
 
     fn land(&self, seat: &Seat<'_>, end: End, stored: Option<&T>) -> Landing {
@@ -191,28 +440,12 @@ impl<T> Path<'_, T> {
         }
     }
 
-    /// Looks into a shared store before the call joins others: a hit waits for nobody. The local store
-    /// has been looked into by now.
-    pub(crate) async fn first_look<R>(
-        &self,
-        accept: impl Fn(Found<T>) -> Option<R>,
-    ) -> First<R, T> {
-        let start = self.engine.start(self.key);
-        if self.engine.is_local() {
-            return First::Miss(start, None);
-        }
-        let mut look = self.engine.find(self.access, self.site, self.key).await;
-        if let Some(answer) = look.found.take().and_then(accept) {
-            self.engine.counters().hit();
-            return First::Hit(answer);
-        }
-        First::Miss(start, Some(look))
-    }
-
-    /// Answers a call from the store, or computes and stores.
+    /// Answers a call from the store, or computes and stores. What was found before stands in for a
+    /// computation that fails.
     async fn answer<S, F, R>(
         &self,
         first: Option<Look<T>>,
+        purpose: &Purpose,
         future: F,
         rules: R,
     ) -> (S::Returned, End)
@@ -221,69 +454,244 @@ impl<T> Path<'_, T> {
         F: Future<Output = S::Returned>,
         R: FnOnce(&T) -> Verdict,
     {
-        let engine = self.engine;
-        let (look, _lease) = self.look(first).await;
+        let Settled {
+            look,
+            answers,
+            lease: _lease,
+        } = self.settle(first, purpose).await;
         let validity = look.validity();
-        if let Some(found) = look.found {
-            engine.counters().hit();
+        if answers && let Some(found) = look.found {
+            self.serve(purpose, &found);
             let end = End::Valid(found.times, validity);
             return (S::join(found.value), end);
         }
-        engine.counters().miss();
-        let returned = future.await;
-        let end = match S::split(&returned) {
-            Some(value) => self.store(look.ticket, value, rules(value)).await,
-            None => End::Alone,
+        let computed = self.compute(purpose, look.found.is_some(), future).await;
+        let stored = match &computed.outcome {
+            Ok(returned) => S::split(returned),
+            Err(_) => None,
         };
-        (returned, end)
+        if let Some(value) = stored {
+            let end = self.store(look.ticket, value, rules(value), computed.took);
+            let end = end.await;
+            if let Ok(returned) = computed.outcome {
+                return (returned, end);
+            }
+            unreachable!("the value is a part of what was returned");
+        }
+        if let Some(found) = look.found {
+            self.stand_in(purpose, &found);
+            let end = End::Valid(found.times, validity);
+            return (S::join(found.value), end);
+        }
+        match computed.outcome {
+            Ok(returned) => (returned, End::Alone),
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+
+    /// Runs a computation. A panic is caught if there is something to stand in for it.
+    pub(crate) async fn compute<F: Future>(
+        &self,
+        purpose: &Purpose,
+        has_stand_in: bool,
+        future: F,
+    ) -> Computed<F::Output> {
+        let counters = self.engine.counters(self.site);
+        match purpose.is_refresh {
+            true => counters.refresh(),
+            false => counters.miss(),
+        }
+        counters.compute();
+        purpose.leads.store(true, Ordering::Relaxed);
+        let began = self.engine.now();
+        let outcome = catch_if(has_stand_in, future).await;
+        Computed {
+            outcome,
+            took: self.engine.now().saturating_sub(began),
+        }
+    }
+
+    /// Notes that a computation has failed, and that what was found stands in for it.
+    pub(crate) fn stand_in(&self, purpose: &Purpose, found: &Found<T>) {
+        self.engine.refreshes().failed(self.key);
+        self.serve(purpose, found);
+    }
+
+    /// Notes that a value answers the call. Whoever is refreshed for has been answered before.
+    pub(crate) fn serve(&self, purpose: &Purpose, found: &Found<T>) {
+        if !purpose.is_refresh {
+            self.hit(found.origin, found.times);
+        }
     }
 
     /// Looks into the store, unless that was done, and again under the lock that other processes
     /// respect, if there is one.
-    pub(crate) async fn look(&self, first: Option<Look<T>>) -> (Look<T>, Option<Lease>) {
+    pub(crate) async fn settle(&self, first: Option<Look<T>>, purpose: &Purpose) -> Settled<T> {
+        let answers = |found: &Found<T>| match purpose.is_refresh {
+            // It has to be newer than what was served meanwhile.
+            true => {
+                let since = self.engine.now().saturating_sub(purpose.began);
+                !found.times.is_stale() && found.times.age < since
+            }
+            false => self.merit(found.times) != Merit::StandIn,
+        };
         let look = match first {
             Some(look) => look,
             None => self.engine.find(self.access, self.site, self.key).await,
         };
-        if look.found.is_some() {
-            return (look, None);
+        if look.found.as_ref().is_some_and(answers) {
+            return Settled::answer(look);
         }
-        let lock = self.engine.lock(self.access, self.site, self.key, look);
-        lock.await
+        let waits = !purpose.is_refresh;
+        let lock = self
+            .engine
+            .lock(self.access, self.site, self.key, look, waits, answers);
+        match lock.await {
+            Locked::Taken(look, lease) => Settled::computation(look, Some(lease)),
+            Locked::Alone(look) => Settled::computation(look, None),
+            Locked::Found(look) | Locked::Busy(look) => Settled::answer(look),
+        }
     }
 
-    async fn store(&self, ticket: Ticket, value: &T, verdict: Verdict) -> End {
+    /// What a value is good for at its age.
+    fn merit(&self, times: Times) -> Merit {
+        if !times.is_stale() {
+            return Merit::Fresh;
+        }
+        match self.aging().use_of_stale(times.stale) {
+            Staleness::Served => Merit::Stale,
+            // It has been tried just now.
+            Staleness::OnError if self.engine.refreshes().rests(self.key) => Merit::Stale,
+            _ => Merit::StandIn,
+        }
+    }
+
+    /// Whether a fresh value is to be computed anew already. A draw was made for what the first lookup
+    /// found in this process.
+    fn is_early(&self, found: &Found<T>) -> bool {
+        match found.origin {
+            Origin::Local => self.is_early,
+            _ => self.engine.is_due_early(self.site, found.times),
+        }
+    }
+
+    fn hit(&self, origin: Origin, times: Times) {
+        let counters = self.engine.counters(self.site);
+        counters.hit(origin);
+        if times.is_stale() {
+            counters.stale();
+        }
+    }
+
+    async fn store(&self, ticket: Ticket, value: &T, verdict: Verdict, took: u64) -> End {
         if !verdict.stores() {
             return End::Alone;
         }
         let lifetime = verdict.lifetime().or_else(|| self.engine.expire());
-        self.store_for(ticket, value, lifetime).await
+        let aging = self.aging();
+        let terms = Terms {
+            fresh: lifetime.map(|lifetime| aging.spread(lifetime)),
+            stale: aging.stale(),
+            took,
+            tags: self.tags.as_slice(),
+        };
+        self.store_on(ticket, value, &terms).await
     }
 
-    /// Stores a value for `lifetime`, and says what it is to others.
-    pub(crate) async fn store_for(
-        &self,
-        ticket: Ticket,
-        value: &T,
-        lifetime: Option<Duration>,
-    ) -> End {
-        if lifetime.is_some_and(|lifetime| lifetime < Duration::from_millis(1)) {
+    /// Stores a value, and says what it is to others.
+    pub(crate) async fn store_on(&self, ticket: Ticket, value: &T, terms: &Terms<'_>) -> End {
+        if terms.are_over() {
             return End::Alone;
         }
         let validity = self
             .engine
-            .store(self.access, ticket, self.site, self.key, value, lifetime)
+            .store(self.access, ticket, self.site, self.key, value, terms)
             .await;
         validity.map_or(End::Invalidated, |validity| {
-            End::Valid(Times::new(lifetime), validity)
+            End::Valid(Times::new(terms.fresh), validity)
         })
     }
 }
 
-/// What a call finds before it joins others.
-pub(crate) enum First<R, T> {
-    Hit(R),
-    Miss(Start, Option<Look<T>>),
+/// What a value is good for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Merit {
+    /// To be served.
+    Fresh,
+    /// To be served while it is computed anew.
+    Stale,
+    /// To stand in for a computation that fails.
+    StandIn,
+}
+
+/// What a computation is for.
+pub(crate) struct Purpose {
+    /// Whether there is somebody who was served what was found.
+    pub(crate) is_refresh: bool,
+    /// When the call looked, in milliseconds of the clock.
+    began: u64,
+    /// Whether this call has begun to compute.
+    leads: Arc<AtomicBool>,
+}
+
+impl<T> Due<T> {
+    pub(crate) fn purpose(&self) -> Purpose {
+        Purpose {
+            is_refresh: self.refreshing.is_some(),
+            began: self.began,
+            leads: Arc::clone(&self.leads),
+        }
+    }
+}
+
+/// What became of a computation, and how many milliseconds it took.
+pub(crate) struct Computed<R> {
+    pub(crate) outcome: Result<R, Box<dyn Any + Send>>,
+    pub(crate) took: u64,
+}
+
+/// What a call knows before it computes, or instead.
+pub(crate) struct Settled<T> {
+    pub(crate) look: Look<T>,
+    /// Whether what was found answers the call. Else it stands in for a computation that fails.
+    pub(crate) answers: bool,
+    /// Held during the computation.
+    pub(crate) lease: Option<Lease>,
+}
+
+impl<T> Settled<T> {
+    pub(crate) fn answer(look: Look<T>) -> Self {
+        Self {
+            look,
+            answers: true,
+            lease: None,
+        }
+    }
+
+    pub(crate) fn computation(look: Look<T>, lease: Option<Lease>) -> Self {
+        Self {
+            look,
+            answers: false,
+            lease,
+        }
+    }
+}
+
+/// Awaits a future, and catches its panic if it is to be caught. Nothing of the future is seen again
+/// after a panic.
+async fn catch_if<F: Future>(catches: bool, future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let mut poll = || future.as_mut().poll(context);
+        if !catches {
+            return poll().map(Ok);
+        }
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(poll) => poll.map(Ok),
+            Err(payload) => Poll::Ready(Err(payload)),
+        }
+    })
+    .await
 }
 
 /// How many flights a call joins, before it computes by itself: a key that is invalidated again and
@@ -312,6 +720,22 @@ pub(crate) struct Miss {
     pub(crate) cache: Cache,
     pub(crate) site: &'static Site,
     pub(crate) key: CallKey,
+    pub(crate) tags: TagList,
+    /// Whether there is a fresh value that is to be computed anew already.
+    is_early: bool,
+}
+
+impl Miss {
+    /// Makes the key.
+    pub(crate) async fn resolve(self) -> AskedFor {
+        AskedFor {
+            key: self.key.resolve(&self.cache, self.site).await,
+            cache: self.cache,
+            site: self.site,
+            tags: self.tags,
+            is_early: self.is_early,
+        }
+    }
 }
 
 /// The key of a call, or what it will be made of.
@@ -389,20 +813,22 @@ pub(crate) fn look_up<H>(
         return Lookup::Bypass;
     }
     if let Some(builder) = choose_builder(cache, builder, &writer) {
-        return miss(cache, site, CallKey::build(builder, writer));
+        return miss(cache, site, CallKey::build(builder, writer), false);
     }
     let prefix = engine.prefix_number();
     let Some(key) = writer.local(prefix, site) else {
         return Lookup::Bypass;
     };
-    if let Some((entry, times)) = engine.find_local(key)
-        && let Some(hit) = accept(engine, &entry, times)
-    {
-        engine.counters().hit();
-        return Lookup::Hit(hit);
+    let mut is_early = false;
+    if let Some((entry, times)) = engine.find_local(key) {
+        is_early = engine.is_due_early(site, times);
+        if !is_early && let Some(hit) = accept(engine, &entry, times) {
+            engine.counters(site).hit(Origin::Local);
+            return Lookup::Hit(hit);
+        }
     }
     match writer.into_key(prefix, site) {
-        Some(key) => miss(cache, site, CallKey::Known(key)),
+        Some(key) => miss(cache, site, CallKey::Known(key), is_early),
         None => Lookup::Bypass,
     }
 }
@@ -437,11 +863,15 @@ pub(crate) fn choose_builder(
 }
 
 #[cold]
-fn miss<H>(cache: &Cache, site: &'static Site, key: CallKey) -> Lookup<H> {
+fn miss<H>(cache: &Cache, site: &'static Site, key: CallKey, is_early: bool) -> Lookup<H> {
+    // A function whose keys are texts has no number before it asks for one, and is counted by it.
+    let _ = site.id();
     Lookup::Miss(Box::new(Miss {
         cache: cache.clone(),
         site,
         key,
+        tags: TagList::default(),
+        is_early,
     }))
 }
 

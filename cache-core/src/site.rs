@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::policy::Policy;
 
 /// The static description of one annotated function.
 ///
@@ -17,6 +20,8 @@ pub struct Site {
     vary: &'static [&'static str],
     coalesce: Option<bool>,
     lock: Option<bool>,
+    policy: Policy,
+    tagged: bool,
     id: AtomicU32,
     /// The number of the namespace's texts, or 0 before it is asked for.
     texts: AtomicU32,
@@ -48,6 +53,8 @@ impl Site {
             vary: &[],
             coalesce: None,
             lock: None,
+            policy: Policy::NONE,
+            tagged: false,
             id: AtomicU32::new(UNREGISTERED),
             texts: AtomicU32::new(UNREGISTERED),
             warned: AtomicBool::new(false),
@@ -87,6 +94,62 @@ impl Site {
     pub const fn lock(mut self, lock: bool) -> Self {
         self.lock = Some(lock);
         self
+    }
+
+    /// Sets for how long a stale value is served while it is computed anew; by default the cache
+    /// decides, as for all that follows.
+    #[must_use]
+    pub const fn stale_while_revalidate(mut self, duration: Duration) -> Self {
+        self.policy.stale_while_revalidate = Some(duration);
+        self
+    }
+
+    /// Sets for how long a stale value stands in for a computation that fails.
+    #[must_use]
+    pub const fn stale_if_error(mut self, duration: Duration) -> Self {
+        self.policy.stale_if_error = Some(duration);
+        self
+    }
+
+    /// Sets by which part of itself a lifetime is cut short at most.
+    #[must_use]
+    pub const fn jitter(mut self, part: f64) -> Self {
+        self.policy.jitter = Some(part);
+        self
+    }
+
+    /// Sets whether values are computed anew before they expire.
+    #[must_use]
+    pub const fn early_refresh(mut self, early: bool) -> Self {
+        self.policy.early_refresh = Some(early);
+        self
+    }
+
+    /// Sets after how long a stale value stands in for a computation that goes on.
+    #[must_use]
+    pub const fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.soft_timeout = Some(timeout);
+        self
+    }
+
+    /// Says that values may have tags.
+    #[must_use]
+    pub const fn tagged(mut self) -> Self {
+        self.tagged = true;
+        self
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn is_tagged(&self) -> bool {
+        self.tagged
+    }
+
+    /// The number of this function if it has been called, else 0.
+    pub(crate) fn number(&self) -> u32 {
+        self.id.load(Ordering::Relaxed)
     }
 
     pub(crate) fn locks(&self) -> Option<bool> {
@@ -218,6 +281,14 @@ pub(crate) fn prefix(prefix: &str) -> u32 {
 pub(crate) fn owner(id: u32) -> Option<Owner> {
     let index = usize::try_from(id).ok()?.checked_sub(1)?;
     spaces().read(|spaces| spaces.owners.get(index).copied())
+}
+
+/// The function with this number; empty if there is none.
+pub(crate) fn name(id: u32) -> String {
+    match owner(id) {
+        Some(Owner::Function(site)) => site.to_string(),
+        _ => String::new(),
+    }
 }
 
 /// The numbers of all the spaces in a namespace, sorted.

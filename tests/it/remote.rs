@@ -127,7 +127,7 @@ async fn foreign_and_damaged_entries_are_misses_that_are_overwritten() {
         good.slice(..good.len() - 1),
     ];
     // The magic, the format version, the type, the function's version, the coder's name.
-    bad.extend([0, 4, 69, 77, 79].map(flipped));
+    bad.extend([0, 4, 77, 85, 87].map(flipped));
     for (number, bytes) in (1..).zip(bad) {
         remote.write(key, bytes);
         assert_eq!(cache.scope(named(7)).await, order(7));

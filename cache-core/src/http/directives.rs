@@ -59,6 +59,7 @@ pub(crate) struct ResponseDirectives {
     max_age: Option<u64>,
     /// In seconds.
     s_maxage: Option<u64>,
+    must_revalidate: bool,
 }
 
 impl ResponseDirectives {
@@ -77,9 +78,16 @@ impl ResponseDirectives {
             } else if member.is("s-maxage") {
                 parsed.s_maxage =
                     stricter(parsed.s_maxage, member.seconds().unwrap_or(0), u64::min);
+            } else if member.is("must-revalidate") || member.is("proxy-revalidate") {
+                parsed.must_revalidate = true;
             }
         }
         parsed
+    }
+
+    /// Whether the response must not be served stale (sections 5.2.2.2, 5.2.2.8 and 5.2.2.10).
+    pub(crate) fn forbids_stale(&self) -> bool {
+        self.must_revalidate || self.s_maxage.is_some()
     }
 
     /// How long a shared cache may keep the response, in seconds: `s-maxage`, else `max-age`
@@ -271,6 +279,10 @@ mod tests {
         assert_eq!(response(&["max-age=5, s-maxage=9"]).lifetime(), Some(9));
         assert_eq!(response(&["max-age=5"]).lifetime(), Some(5));
         assert_eq!(response(&["public"]).lifetime(), None);
+        for strict in ["must-revalidate", "Proxy-Revalidate", "s-maxage=5"] {
+            assert!(response(&[strict]).forbids_stale());
+        }
+        assert!(!response(&["max-age=5"]).forbids_stale());
     }
 
     proptest! {

@@ -20,7 +20,7 @@ use crate::site::{self, Owner, Site};
 pub use builder::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext, erase_key_builder};
 pub(crate) use canonical::{KeyBytes, encoded_size};
 pub use print::escaped;
-pub(crate) use print::{cache_prefix, key_prefix};
+pub(crate) use print::{cache_prefix, digest as name_digest, key_prefix};
 
 /// Collects what a call's key is made of; generated code writes to it.
 #[derive(Debug, Default)]
