@@ -132,6 +132,7 @@ pub use fast_cache_macros::cache;
 
 #[cfg(feature = "memory")]
 pub use fast_cache_backends::InMemoryBackend;
+pub use fast_cache_backends::TieredBackend;
 #[cfg(feature = "dynamodb")]
 pub use fast_cache_backends::{DynamoBackend, aws_sdk_dynamodb};
 #[cfg(feature = "memcached")]

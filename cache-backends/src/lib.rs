@@ -8,6 +8,7 @@ mod memcached;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+mod tiered;
 
 /// The SDK, in the version that [`DynamoBackend::from_client`] takes a client of.
 #[cfg(feature = "dynamodb")]
@@ -21,3 +22,4 @@ pub use crate::memcached::{MemcachedBackend, MemcachedOptions};
 pub use crate::memory::InMemoryBackend;
 #[cfg(feature = "redis")]
 pub use crate::redis::{RedisBackend, RedisOptions};
+pub use crate::tiered::TieredBackend;

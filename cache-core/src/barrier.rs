@@ -67,8 +67,8 @@ struct Barrier {
 struct State {
     /// The generation that was read last, and when that reading began.
     known: Option<(u64, Instant)>,
-    /// How often this process has put a new generation in place. A reading that began before the
-    /// last one may have come too early to see it.
+    /// How often a new generation was put in place, as far as this process knows. A reading that began
+    /// before the last time may have come too early to see it.
     raised: u64,
 }
 
@@ -147,6 +147,18 @@ impl Barriers {
         self.tag_barrier(tag).raise(backend).await?;
         self.epoch.raise(backend).await?;
         Ok(Raised::now(self.delay))
+    }
+
+    /// Forgets what is known, since it may have changed.
+    pub(crate) fn forget(&self) {
+        let namespaces = self
+            .namespaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let all = namespaces.values().map(|barrier| &**barrier);
+        for barrier in all.chain([&self.cache, &self.epoch]) {
+            barrier.forget();
+        }
     }
 
     fn tag_barrier(&self, tag: &str) -> Barrier {
@@ -324,10 +336,14 @@ impl Barrier {
         let (_, record) = new_barrier();
         let result = backend.set(&self.key, record, self.lifetime).await;
         // Also after an error, since it is unknown then whether the barrier was stored.
+        self.forget();
+        result
+    }
+
+    fn forget(&self) {
         let mut state = self.state();
         state.raised += 1;
         state.known = None;
-        result
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::access::Access;
 use crate::backend::DynBackend;
+use crate::backlog::Backlog;
 use crate::clock::{Clock, milliseconds};
 use crate::coder::RegisteredCoder;
 use crate::config::Config;
@@ -20,9 +21,11 @@ use crate::lease::{Lease, Patience};
 use crate::local::{AnyEntry, LocalEntry, LocalKey, LocalStore, later};
 use crate::policy::{Aging, Policy, is_early};
 use crate::refresh::Refreshes;
+use crate::registry::WeakCache;
 use crate::remote::{Content, Cover, Observation, Remote};
 use crate::site::{self, Site};
 use crate::stats::{Counters, FunctionCounters, Origin, Stats};
+use crate::tier::{Change, Wire};
 use crate::value::{Codec, CoderChoice, Payload};
 
 /// What an entry of the local store takes beside its value and its key, in bytes: the key's and
@@ -40,6 +43,10 @@ pub(crate) struct Engine {
     policy: Policy,
     invalidations: Arc<Invalidations>,
     remote: Remote,
+    /// For two tiers whose remote one has a bus.
+    wire: Option<Wire>,
+    backlog: Backlog,
+    cache: WeakCache,
     flights: Flights,
     refreshes: Arc<Refreshes>,
     coalesce: bool,
@@ -168,15 +175,21 @@ impl Terms<'_> {
 }
 
 impl Engine {
-    pub(crate) fn new(config: Config) -> Self {
+    /// The engine of a cache.
+    pub(crate) fn new(config: Config, cache: WeakCache) -> Self {
         let mut invalidations = Arc::default();
         if let Some(local) = config.backend.local() {
             local.use_clock(config.clock.clone());
             invalidations = local.invalidations();
         }
         let remote = Remote::new(&config);
+        let has_two_tiers = config.backend.local().is_some() && config.backend.is_shared();
+        let bus = config.backend.bus().filter(|_| has_two_tiers);
         Self {
             remote,
+            wire: bus.map(|bus| Wire::new(bus, &config.prefix)),
+            backlog: Backlog::new(&config.prefix),
+            cache,
             prefix_number: site::prefix(&config.prefix),
             backend: config.backend,
             prefix: config.prefix,
@@ -265,7 +278,14 @@ impl Engine {
         let now = self.clock.now();
         let entry = local.get(key, now)?;
         let times = times_of(&entry, now);
-        is_relied_on(&entry, now).then_some((entry, times))
+        self.relies_on(&entry, now).then_some((entry, times))
+    }
+
+    /// Whether a value in this process can be served without a look elsewhere.
+    #[inline]
+    fn relies_on(&self, entry: &AnyEntry, now: u64) -> bool {
+        let is_up = self.wire.as_ref().is_none_or(Wire::is_up);
+        is_up && (now < entry.relied_until || entry.relied_until == u64::MAX)
     }
 
     /// Whether a fresh value is to be computed anew already.
@@ -311,6 +331,9 @@ impl Engine {
             let found = Ok(kept.map(|kept| kept.found));
             return Sought { found, ticket };
         }
+        if let Some(wire) = &self.wire {
+            wire.listen(|| self.cache.clone());
+        }
         let sought = self.find_shared::<T, C>(site, key, ticket).await;
         match (sought.found, kept) {
             // While the shared store is out of reach, what is kept here serves on.
@@ -335,7 +358,7 @@ impl Engine {
                 times: times_of(&entry, now),
                 origin: Origin::Local,
             },
-            is_relied_on: is_relied_on(&entry, now),
+            is_relied_on: self.relies_on(&entry, now),
         })
     }
 
@@ -346,6 +369,10 @@ impl Engine {
         ticket: Ticket,
     ) -> Sought<T> {
         let printed = key.printed(&self.prefix);
+        if self.backlog.covers(&printed, std::iter::empty()) {
+            let found = Ok(None);
+            return Sought { found, ticket };
+        }
         let reading = match self.remote.read(&printed, site).await {
             Ok(reading) => reading,
             Err(error) => {
@@ -550,6 +577,10 @@ impl Engine {
         if self.is_shared() {
             stored = self.store_shared::<T, C>(ticket, place, value, terms).await;
         }
+        if stored.is_err() && matches!(ticket.basis, Basis::Override(_)) {
+            // The shared store has an older value, if it has one.
+            self.leave_for_later(&Change::Key(printed.clone()));
+        }
         // What could not be stored where others see it serves here, for as long as it is relied on.
         if !matches!(stored, Ok(Stored::Invalidated)) {
             let times = KeptTimes::new(self.clock.now(), terms);
@@ -585,94 +616,89 @@ impl Engine {
 
     /// Removes one entry, and tells whether there was one.
     pub(crate) async fn remove(&self, key: &Key) -> Result<bool, Error> {
-        self.remove_printed(&key.printed(&self.prefix), |local| {
-            local.remove(key.local())
-        })
-        .await
+        Ok(self.clear_key(&key.printed(&self.prefix)).await? > 0)
     }
 
     pub(crate) async fn clear_key(&self, printed: &str) -> Result<u64, Error> {
         if !printed.starts_with(&cache_prefix(&self.prefix)) {
             return Ok(0);
         }
-        let removed = self
-            .remove_printed(printed, |local| self.remove_kept(local, printed))
-            .await?;
-        Ok(u64::from(removed))
+        self.invalidate(Change::Key(printed.to_owned())).await
     }
 
-    fn remove_kept(&self, local: &LocalStore, printed: &str) -> bool {
-        local.remove_printed(hash_printed(printed), |key| {
-            self.owns(key.space)
-                && print_stored(&self.prefix, key).is_some_and(|key| key == printed)
-        })
-    }
-
-    async fn remove_printed(
-        &self,
-        printed: &str,
-        remove: impl Fn(&LocalStore) -> bool,
-    ) -> Result<bool, Error> {
-        let scope = Scope::Key(printed.to_owned());
-        let remote = self.remote.invalidate(printed);
-        let forget = |local: &LocalStore| u64::from(remove(local));
-        Ok(self
-            .invalidate(&scope, async { Ok(u64::from(remote.await?)) }, forget)
-            .await?
-            > 0)
-    }
-
-    pub(crate) async fn clear_namespace(&self, namespace: &str) -> Result<u64, Error> {
-        let prefix = key_prefix(&self.prefix, namespace);
-        let scope = Scope::Prefix(prefix.clone());
-        let remote = self.remote.clear_namespace(namespace, &prefix);
-        let owners = site::in_namespace(namespace);
-        let forget = |local: &LocalStore| {
-            local.remove_where(|key| {
-                let (_, owner) = split_space(key.space);
-                self.owns(key.space) && owners.binary_search(&owner).is_ok()
-            })
-        };
-        self.invalidate(&scope, remote, forget).await
-    }
-
-    pub(crate) async fn clear(&self) -> Result<u64, Error> {
-        let prefix = cache_prefix(&self.prefix);
-        let scope = Scope::Prefix(prefix.clone());
-        let remote = self.remote.clear(&prefix);
-        let forget = |local: &LocalStore| local.remove_where(|key| self.owns(key.space));
-        self.invalidate(&scope, remote, forget).await
-    }
-
-    /// Invalidates everything under a tag. What of it is in this process alone is counted.
-    pub(crate) async fn clear_tag(&self, tag: &str) -> Result<u64, Error> {
-        let scope = Scope::Tag(cache_prefix(&self.prefix), tag.to_owned());
-        let remote = async { self.remote.clear_tag(tag).await.map(|()| 0) };
-        let forget = |local: &LocalStore| local.end_tag(self.prefix_number, tag);
-        self.invalidate(&scope, remote, forget).await
-    }
-
-    /// Invalidates what `scope` covers: in the shared store by `remote`, and in this process by
-    /// `forget`. Gives what the store that others see has counted.
-    async fn invalidate(
-        &self,
-        scope: &Scope,
-        remote: impl Future<Output = Result<u64, Error>>,
-        forget: impl Fn(&LocalStore) -> u64,
-    ) -> Result<u64, Error> {
+    /// Invalidates what a change covers, and counts what the store that others see had of it.
+    ///
+    /// After an error it is repeated in the background until it succeeds, and meanwhile nothing that it
+    /// covers is served by this process.
+    pub(crate) async fn invalidate(&self, change: Change) -> Result<u64, Error> {
+        let scope = self.scope(&change);
         self.invalidations.record(scope.clone());
-        let mut counted = self.backend.local().map_or(0, &forget);
+        let local = self.backend.local();
+        let counted = local.map_or(0, |local| self.forget(local, &change));
         if !self.is_shared() {
             return Ok(counted);
         }
-        let removed = remote.await;
-        // A lookup that began in between may have found the old value still in the shared store.
-        if let Some(local) = self.backend.local() {
-            self.invalidations.record(scope.clone());
-            forget(local);
+        self.backlog.add(change.clone());
+        // A call that is dropped before the store has answered leaves this to the background.
+        let unfinished = Unfinished(self, &change);
+        let removed = self.repeat(&change).await;
+        if removed.is_ok() {
+            std::mem::forget(unfinished);
         }
-        counted = removed?;
-        Ok(counted)
+        removed
+    }
+
+    /// Invalidates what a change covers where others see it.
+    pub(crate) async fn repeat(&self, change: &Change) -> Result<u64, Error> {
+        let tell = self.tell(change);
+        let removed = match change {
+            Change::Key(printed) => {
+                let removed = self.remote.invalidate(printed, tell).await;
+                removed.map(u64::from)
+            }
+            Change::Namespace(namespace) => {
+                let prefix = key_prefix(&self.prefix, namespace);
+                let cleared = self.remote.clear_namespace(namespace, &prefix, tell);
+                cleared.await
+            }
+            Change::Tag(tag) => self.remote.clear_tag(tag, tell).await,
+            Change::Cache => self.remote.clear(&cache_prefix(&self.prefix), tell).await,
+        }?;
+        // A lookup that began in between may have found the old value still in the shared store.
+        self.invalidations.record(self.scope(change));
+        if let Some(local) = self.backend.local() {
+            self.forget(local, change);
+        }
+        self.backlog.remove(change);
+        Ok(removed)
+    }
+
+    fn scope(&self, change: &Change) -> Scope {
+        match change {
+            Change::Key(printed) => Scope::Key(printed.clone()),
+            Change::Namespace(namespace) => Scope::Prefix(key_prefix(&self.prefix, namespace)),
+            Change::Tag(tag) => Scope::Tag(cache_prefix(&self.prefix), tag.clone()),
+            Change::Cache => Scope::Prefix(cache_prefix(&self.prefix)),
+        }
+    }
+
+    /// Drops what a change covers from the local store, and counts it.
+    fn forget(&self, local: &LocalStore, change: &Change) -> u64 {
+        match change {
+            Change::Key(printed) => u64::from(local.remove_printed(hash_printed(printed), |key| {
+                self.owns(key.space)
+                    && print_stored(&self.prefix, key).is_some_and(|key| key == *printed)
+            })),
+            Change::Namespace(namespace) => {
+                let owners = site::in_namespace(namespace);
+                local.remove_where(|key| {
+                    let (_, owner) = split_space(key.space);
+                    self.owns(key.space) && owners.binary_search(&owner).is_ok()
+                })
+            }
+            Change::Tag(tag) => local.end_tag(self.prefix_number, tag),
+            Change::Cache => local.remove_where(|key| self.owns(key.space)),
+        }
     }
 
     /// Counts an error that a call survives, and logs it: the first of its kind and then ever
@@ -706,8 +732,9 @@ impl Engine {
         let Place { key, printed, .. } = place;
         let size = OVERHEAD + key.local().bytes.len() + value.size();
         let mut entry = LocalEntry::new(times.made_at, None, size, value.clone());
+        let reliance = later(self.clock.now(), local.reliance());
         entry.fresh_until = times.fresh_until;
-        entry.relied_until = times.fresh_until;
+        entry.relied_until = times.fresh_until.min(reliance);
         entry.expires_at = times.expires_at;
         entry.took = times.took;
         entry.order = ticket.moment.order;
@@ -750,13 +777,78 @@ impl Engine {
         let lifetime = terms.useful();
         let Basis::Observed(observation) = ticket.basis else {
             self.remote.put(printed, record, lifetime).await?;
+            self.tell(&Change::Key(printed.to_owned())).await?;
             return Ok(Stored::Yes);
         };
         let stored = self.remote.store(&observation, printed, record, lifetime);
-        Ok(match stored.await? {
-            true => Stored::Yes,
-            false => Stored::Invalidated,
-        })
+        if !stored.await? {
+            return Ok(Stored::Invalidated);
+        }
+        if observation.saw_something() {
+            self.tell_later(printed);
+        }
+        Ok(Stored::Yes)
+    }
+
+    /// Tells the other processes of a change, if they hold values of their own.
+    async fn tell(&self, change: &Change) -> Result<(), Error> {
+        match &self.wire {
+            Some(wire) => wire.tell(change).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the other processes that there is a newer value, while the call goes on. What they hold
+    /// was not invalidated, so that nothing is lost if they are not told.
+    fn tell_later(&self, printed: &str) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if self.wire.is_none() {
+            return;
+        }
+        let (cache, change) = (self.cache.clone(), Change::Key(printed.to_owned()));
+        runtime.spawn(async move {
+            if let Some(cache) = cache.upgrade() {
+                let _ = cache.engine().tell(&change).await;
+            }
+        });
+    }
+
+    /// Another process has changed something.
+    pub(crate) fn notice(&self, change: &Change) {
+        let Some(local) = self.backend.local() else {
+            return;
+        };
+        self.remote.forget();
+        self.invalidations.record(self.scope(change));
+        self.forget(local, change);
+    }
+
+    /// Messages of other processes come from now on, and those before may have been missed.
+    pub(crate) fn find_touch(&self) {
+        self.notice(&Change::Cache);
+        if let Some(wire) = &self.wire {
+            wire.set_up(true);
+        }
+    }
+
+    /// Messages of other processes do not come any more.
+    pub(crate) fn lose_touch(&self) {
+        if let Some(wire) = &self.wire {
+            wire.set_up(false);
+        }
+    }
+
+    /// Leaves an invalidation to the background.
+    fn leave_for_later(&self, change: &Change) {
+        // Another one of the same, which has succeeded, may have taken it off the list.
+        self.backlog.add(change.clone());
+        self.backlog.work_off(self.cache.clone());
+    }
+
+    pub(crate) fn backlog(&self) -> &Backlog {
+        &self.backlog
     }
 
     fn seal<T: Payload, C: CoderChoice>(
@@ -795,7 +887,8 @@ impl Engine {
         let Record::Value(envelope, payload) = Record::read(bytes)? else {
             return Ok(None);
         };
-        if !observation.admits(&envelope) {
+        let tags = envelope.tags.iter().map(|(tag, _)| tag);
+        if !observation.admits(&envelope) || self.backlog.covers(place.printed, tags) {
             return Ok(None);
         }
         let now = self.clock.wall();
@@ -826,6 +919,15 @@ impl Engine {
             times,
             origin: Origin::Remote,
         }))
+    }
+}
+
+/// An invalidation that has not reached the shared store. Dropped, it is left to the background.
+struct Unfinished<'a>(&'a Engine, &'a Change);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.leave_for_later(self.1);
     }
 }
 
@@ -889,10 +991,6 @@ impl KeptTimes {
 fn times_of(entry: &AnyEntry, now: u64) -> Times {
     let fresh_until = (entry.fresh_until != u64::MAX).then_some(entry.fresh_until);
     Times::at(now, entry.made_at, fresh_until, entry.took)
-}
-
-fn is_relied_on(entry: &AnyEntry, now: u64) -> bool {
-    now < entry.relied_until || entry.relied_until == u64::MAX
 }
 
 /// How a call goes on that is about to compute.

@@ -299,7 +299,7 @@ fn head(id: u64, kind: u8) -> Vec<u8> {
 
 /// A number that no other call gives, in this process or in another: a count, under a keyed hash
 /// whose key the system's randomness makes.
-fn unique() -> u64 {
+pub(crate) fn unique() -> u64 {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     KEY.hash_one(COUNT.fetch_add(1, Ordering::Relaxed))

@@ -8,6 +8,7 @@ mod access;
 #[cfg(feature = "axum")]
 mod axum;
 mod backend;
+mod backlog;
 mod barrier;
 #[cfg(feature = "axum")]
 mod body;
@@ -39,6 +40,7 @@ mod runtime;
 mod site;
 mod stats;
 mod tags;
+mod tier;
 mod value;
 
 #[cfg(feature = "axum")]

@@ -129,6 +129,7 @@ pub struct LocalStore {
     alarm: Arc<Alarm>,
     invalidations: Arc<Invalidations>,
     tags: Arc<Cells>,
+    reliance: Option<Duration>,
 }
 
 struct Inner {
@@ -175,7 +176,21 @@ impl LocalStore {
             alarm: Arc::default(),
             invalidations: Arc::default(),
             tags: Arc::default(),
+            reliance: None,
         }
+    }
+
+    /// Makes it the nearer of two tiers: what it holds is served without a look into the other one for
+    /// so long at most.
+    #[must_use]
+    pub fn in_front(mut self, reliance: Duration) -> Self {
+        self.reliance = Some(reliance);
+        self
+    }
+
+    /// For how long what is held here is relied on; `None` for as long as it is fresh.
+    pub(crate) fn reliance(&self) -> Option<Duration> {
+        self.reliance
     }
 
     /// What was invalidated in this store, by whichever cache that uses it.

@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::key::DynKeyBuilder;
 use crate::stats::Stats;
+use crate::tier::Change;
 
 /// The cache of this process.
 ///
@@ -163,6 +164,16 @@ impl FastCache {
 #[derive(Clone)]
 pub struct Cache(Arc<Shared>);
 
+/// A cache that does not live for this.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakCache(Weak<Shared>);
+
+impl WeakCache {
+    pub(crate) fn upgrade(&self) -> Option<Cache> {
+        self.0.upgrade().map(Cache)
+    }
+}
+
 struct Shared {
     engine: Engine,
     key_builder: Option<Arc<dyn DynKeyBuilder>>,
@@ -192,12 +203,14 @@ impl Cache {
     /// [`InitError::StatusHeader`] for a name that is no header name.
     pub fn try_new(config: impl Into<Config>) -> Result<Self, InitError> {
         let config = config.into();
-        Ok(Self(Arc::new(Shared {
+        #[cfg(feature = "axum")]
+        let http = config.http.check()?;
+        Ok(Self(Arc::new_cyclic(|shared| Shared {
             #[cfg(feature = "axum")]
-            http: config.http.check()?,
+            http,
             key_builder: config.key_builder.clone(),
             enabled: AtomicBool::new(config.enabled),
-            engine: Engine::new(config),
+            engine: Engine::new(config, WeakCache(shared.clone())),
         })))
     }
 
@@ -284,7 +297,7 @@ impl Cache {
     ///
     /// For a shared store, outside of a Tokio runtime whose time is enabled.
     pub async fn clear(&self) -> Result<u64, Error> {
-        self.engine().clear().await
+        self.engine().invalidate(Change::Cache).await
     }
 
     /// Removes exactly what is in `namespace`, and counts it: clearing `users` leaves `users2`.
@@ -300,7 +313,8 @@ impl Cache {
     ///
     /// For a shared store, outside of a Tokio runtime whose time is enabled.
     pub async fn clear_namespace(&self, namespace: &str) -> Result<u64, Error> {
-        self.engine().clear_namespace(namespace).await
+        let change = Change::Namespace(namespace.to_owned());
+        self.engine().invalidate(change).await
     }
 
     /// Removes one entry by its printed key, as [`CacheEntry::key`](crate::CacheEntry::key) and
@@ -331,7 +345,7 @@ impl Cache {
     ///
     /// For a shared store, outside of a Tokio runtime whose time is enabled.
     pub async fn clear_tag(&self, tag: &str) -> Result<u64, Error> {
-        self.engine().clear_tag(tag).await
+        self.engine().invalidate(Change::Tag(tag.to_owned())).await
     }
 
     /// The counters.

@@ -31,6 +31,11 @@ const GUARD: Duration = Duration::from_secs(10 * 60);
 /// differ.
 const LONGEST_COMPUTATION: Duration = Duration::from_secs(5 * 60);
 
+/// Tells the other processes of a change, once the shared store has it.
+pub(crate) trait Tell: Future<Output = Result<(), Error>> {}
+
+impl<F: Future<Output = Result<(), Error>>> Tell for F {}
+
 /// A store that other processes share.
 pub(crate) struct Remote {
     backend: Arc<dyn DynBackend>,
@@ -192,11 +197,17 @@ impl Remote {
         SealedTags::new(tags, &generations).map(Some)
     }
 
-    /// Invalidates a tag; see [`Barriers`].
-    pub(crate) async fn clear_tag(&self, tag: &str) -> Result<(), Error> {
+    /// Invalidates a tag; see [`Barriers`]. `tell` tells the other processes, as in all that invalidates.
+    pub(crate) async fn clear_tag(&self, tag: &str, tell: impl Tell) -> Result<u64, Error> {
         let raised = self.barriers.raise_tag(&*self.backend, tag).await?;
+        let told = tell.await;
         raised.noticed().await;
-        Ok(())
+        told.map(|()| 0)
+    }
+
+    /// Forgets what is known of barriers, since they may have changed.
+    pub(crate) fn forget(&self) {
+        self.barriers.forget();
     }
 
     /// Stores a record for `lifetime` where what was observed still is, and tells whether it did.
@@ -232,11 +243,12 @@ impl Remote {
     }
 
     /// Leaves a tombstone under a printed key, and tells whether there was a value.
-    pub(crate) async fn invalidate(&self, key: &str) -> Result<bool, Error> {
+    pub(crate) async fn invalidate(&self, key: &str, tell: impl Tell) -> Result<bool, Error> {
         let stored = self.barriers.stored(&*self.backend, key);
         let (generations, bytes) = future::zip(stored, self.backend.get(key)).await;
         // What cannot be read is invalidated all the same.
         self.bury(key).await?;
+        tell.await?;
         Ok(match (generations, bytes) {
             (Ok(Some(generations)), Ok(Some(bytes))) => self.is_live(&bytes, generations),
             _ => false,
@@ -248,18 +260,19 @@ impl Remote {
         &self,
         namespace: &str,
         prefix: &str,
+        tell: impl Tell,
     ) -> Result<u64, Error> {
         let raised = self
             .barriers
             .raise_namespace(&*self.backend, namespace)
             .await?;
-        self.free(prefix, raised).await
+        self.free(prefix, raised, tell).await
     }
 
     /// Invalidates everything; see [`Barriers`]. What is freed of it besides is counted.
-    pub(crate) async fn clear(&self, prefix: &str) -> Result<u64, Error> {
+    pub(crate) async fn clear(&self, prefix: &str, tell: impl Tell) -> Result<u64, Error> {
         let raised = self.barriers.raise_cache(&*self.backend).await?;
-        self.free(prefix, raised).await
+        self.free(prefix, raised, tell).await
     }
 
     /// Until when what is stored now over something unknown has to stay.
@@ -334,10 +347,11 @@ impl Remote {
         Ok((tombstone, guarded_until))
     }
 
-    async fn free(&self, prefix: &str, raised: Raised) -> Result<u64, Error> {
+    async fn free(&self, prefix: &str, raised: Raised, tell: impl Tell) -> Result<u64, Error> {
+        let told = tell.await;
         let freed = self.backend.clear(prefix).await;
         raised.noticed().await;
-        freed
+        told.and(freed)
     }
 
     fn is_live(&self, bytes: &[u8], generations: Generations) -> bool {
@@ -366,6 +380,11 @@ impl Reading {
 }
 
 impl Observation {
+    /// Whether there was something of ours under the key, which other processes may hold.
+    pub(crate) fn saw_something(&self) -> bool {
+        self.seen.is_some()
+    }
+
     /// Whether no barrier but those of tags has been raised since the computation of this value began.
     pub(crate) fn admits(&self, envelope: &Envelope<'_>) -> bool {
         self.generations == envelope.generations

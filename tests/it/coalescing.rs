@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use fast_cache::{Backend, Cache, Config, InMemoryBackend, cache};
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::JoinHandle;
 
-use crate::support::{Calls, Remote};
+use crate::support::{Calls, Remote, settle};
 
 const CALLERS: u64 = 10_000;
 
@@ -52,13 +52,6 @@ async fn ask(cache: &Cache, gate: &Gate, callers: u64) -> Vec<JoinHandle<u64>> {
     let tasks = tasks.collect();
     settle().await;
     tasks
-}
-
-/// Lets every task of this thread come to where it waits.
-async fn settle() {
-    for _ in 0..100 {
-        yield_now().await;
-    }
 }
 
 async fn one_call_for_all(backend: impl Backend) {

@@ -44,6 +44,8 @@ mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
 mod remote;
+#[cfg(feature = "testing")]
+mod tiered;
 #[cfg(all(
     feature = "axum",
     feature = "json",

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fast_cache::{Backend, Error, TOMBSTONE_BYTES};
+use fast_cache::{Backend, BoxFuture, Bus, Error, Subscription, TOMBSTONE_BYTES};
+use tokio::sync::mpsc;
 
 /// Counts how often a function was computed.
 #[derive(Debug, Default)]
@@ -39,7 +40,7 @@ pub(crate) async fn cached<F: Future>(future: F) -> F::Output {
 /// Stores bytes in a map that the test can reach into, and fails on demand. It knows no time: the
 /// engine checks lifetimes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Remote(Arc<State>);
+pub(crate) struct Remote(Arc<State>, Option<Hub>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -49,6 +50,11 @@ struct State {
 }
 
 impl Remote {
+    /// The same store, with a bus.
+    pub(crate) fn with_bus(&self, hub: &Hub) -> Self {
+        Self(Arc::clone(&self.0), Some(hub.clone()))
+    }
+
     pub(crate) fn fail(&self, is_down: bool) {
         self.0.is_down.store(is_down, Ordering::SeqCst);
     }
@@ -124,6 +130,11 @@ impl Backend for Remote {
             .filter(|(_, value)| value.len() > TOMBSTONE_BYTES)
             .count() as u64)
     }
+
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        let hub = self.1.clone()?;
+        Some(Arc::new(hub))
+    }
 }
 
 /// Remembers the warnings that are logged while it is in force.
@@ -156,5 +167,106 @@ impl std::io::Write for Logs {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+/// Passes messages between caches of this process, and can be cut and held up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hub(Arc<Mutex<Lines>>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    subscribers: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
+    held: Option<Vec<(String, Bytes)>>,
+    is_down: bool,
+    published: u64,
+}
+
+impl Hub {
+    /// Ends all subscriptions. New ones are refused until it is mended.
+    pub(crate) fn cut(&self) {
+        let mut lines = self.0.lock().unwrap();
+        lines.is_down = true;
+        lines.subscribers.clear();
+    }
+
+    pub(crate) fn mend(&self) {
+        self.0.lock().unwrap().is_down = false;
+    }
+
+    /// Keeps messages back until they are released.
+    pub(crate) fn hold(&self) {
+        self.0.lock().unwrap().held = Some(Vec::new());
+    }
+
+    pub(crate) fn release(&self) {
+        let held = self.0.lock().unwrap().held.take();
+        for (channel, message) in held.into_iter().flatten() {
+            self.pass(&channel, message);
+        }
+    }
+
+    pub(crate) fn published(&self) -> u64 {
+        self.0.lock().unwrap().published
+    }
+
+    fn pass(&self, channel: &str, message: Bytes) {
+        let mut lines = self.0.lock().unwrap();
+        if let Some(held) = &mut lines.held {
+            held.push((channel.to_owned(), message));
+            return;
+        }
+        lines
+            .subscribers
+            .retain(|(name, sender)| name != channel || sender.send(message.clone()).is_ok());
+    }
+}
+
+impl Bus for Hub {
+    fn publish<'a>(&'a self, channel: &'a str, message: Bytes) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            {
+                let mut lines = self.0.lock().unwrap();
+                if lines.is_down {
+                    return Err(Error::backend("the bus is down"));
+                }
+                lines.published += 1;
+            }
+            self.pass(channel, message);
+            Ok(())
+        })
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        channel: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn Subscription>, Error>> {
+        Box::pin(async move {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let mut lines = self.0.lock().unwrap();
+            if lines.is_down {
+                return Err(Error::backend("the bus is down"));
+            }
+            lines.subscribers.push((channel.to_owned(), sender));
+            Ok(Box::new(Line(receiver)) as Box<dyn Subscription>)
+        })
+    }
+}
+
+struct Line(mpsc::UnboundedReceiver<Bytes>);
+
+impl Subscription for Line {
+    fn next(&mut self) -> BoxFuture<'_, Result<Bytes, Error>> {
+        Box::pin(async move {
+            let message = self.0.recv().await;
+            message.ok_or_else(|| Error::backend("the bus was cut"))
+        })
+    }
+}
+
+/// Lets every task of this thread come to where it waits.
+pub(crate) async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
     }
 }
