@@ -42,6 +42,9 @@ pub(crate) struct Engine {
     clock: Clock,
     policy: Policy,
     invalidations: Arc<Invalidations>,
+    /// What other processes have said that they changed. It ends what is about to be held here; what
+    /// goes into the shared store is checked there.
+    heard: Invalidations,
     remote: Remote,
     /// For two tiers whose remote one has a bus.
     wire: Option<Wire>,
@@ -82,6 +85,7 @@ impl<T> Look<T> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     moment: Moment,
+    heard: Moment,
     basis: Basis,
 }
 
@@ -203,6 +207,7 @@ impl Engine {
             clock: config.clock,
             policy: config.policy,
             invalidations,
+            heard: Invalidations::default(),
             flights: Flights::new(),
             coalesce: config.coalesce,
             lock: config.lock,
@@ -266,6 +271,7 @@ impl Engine {
     pub(crate) fn begin(&self) -> Ticket {
         Ticket {
             moment: self.invalidations.begin(),
+            heard: self.heard.begin(),
             basis: Basis::Unknown,
         }
     }
@@ -585,11 +591,12 @@ impl Engine {
         if !matches!(stored, Ok(Stored::Invalidated)) {
             let times = KeptTimes::new(self.clock.now(), terms);
             let is_kept = self.keep(ticket, place, value, times, terms.tags);
-            stored = match (stored, is_kept) {
-                (Ok(_), Some(false)) => Ok(Stored::Invalidated),
-                (Ok(_), Some(true)) if !self.is_shared() => Ok(Stored::Yes),
-                (stored, _) => stored,
-            };
+            if !self.is_shared() {
+                stored = Ok(match is_kept {
+                    Some(true) => Stored::Yes,
+                    _ => Stored::Invalidated,
+                });
+            }
         }
         match stored {
             Ok(Stored::Yes) => self.counters(site).stored(),
@@ -738,12 +745,16 @@ impl Engine {
         entry.expires_at = times.expires_at;
         entry.took = times.took;
         entry.order = ticket.moment.order;
-        let Some(permit) = self.invalidations.permit(ticket.moment, printed, tags) else {
+        let permits = (
+            self.invalidations.permit(ticket.moment, printed, tags),
+            self.heard.permit(ticket.heard, printed, tags),
+        );
+        let (Some(permit), Some(heard)) = permits else {
             return Some(false);
         };
         entry.tags = local.tag(self.prefix_number, tags);
         let displaced = local.insert(key.local(), hash_printed(printed), Arc::new(entry));
-        drop(permit);
+        drop((permit, heard));
         drop(displaced);
         Some(true)
     }
@@ -821,7 +832,7 @@ impl Engine {
             return;
         };
         self.remote.forget();
-        self.invalidations.record(self.scope(change));
+        self.heard.record(self.scope(change));
         self.forget(local, change);
     }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fast_cache::{Backend, Cache, Config, InMemoryBackend, cache};
+use fast_cache::{Backend, Cache, Config, InMemoryBackend, TieredBackend, cache};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::support::{Calls, Remote, settle};
+use crate::support::{Calls, Hub, Remote, settle};
 
 const CALLERS: u64 = 10_000;
 
@@ -82,6 +82,12 @@ async fn many_callers_share_one_call_over_a_shared_store() {
     // Each looked for itself, so that a hit waits for nobody, and the leader went on from there.
     let barriers = 2;
     assert_eq!(remote.gets(), CALLERS + barriers);
+}
+
+#[tokio::test]
+async fn many_callers_share_one_call_over_two_tiers() {
+    let hub = Hub::default();
+    one_call_for_all(TieredBackend::new(Remote::default().with_bus(&hub))).await;
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
 mod remote;
+#[cfg(all(feature = "memory", feature = "testing"))]
+mod stale;
 #[cfg(feature = "testing")]
 mod tiered;
 #[cfg(all(
