@@ -19,6 +19,7 @@ use crate::http::{
     strip_for_not_modified,
 };
 use crate::key::{KeyWriter, headers_suffix};
+use crate::limit::timed_out;
 use crate::policy::{Aging, Verdict};
 use crate::registry::{InitError, with_current};
 use crate::runtime::{
@@ -107,8 +108,10 @@ pub fn handler<C: CoderChoice>(
         }
     });
     HandlerCall {
+        site,
         lookup: lookup.unwrap_or_else(|| uninitialized(site)),
         response: response.clone(),
+        timeout: None,
         coder: PhantomData,
     }
 }
@@ -116,8 +119,10 @@ pub fn handler<C: CoderChoice>(
 /// A request to a cached handler that has been looked up.
 #[must_use = "a call does nothing until it is run"]
 pub struct HandlerCall<C> {
+    site: &'static Site,
     lookup: Lookup<Response, Box<Pending>>,
     response: CacheResponse,
+    timeout: Option<Duration>,
     coder: PhantomData<C>,
 }
 
@@ -127,6 +132,12 @@ impl<C: CoderChoice> HandlerCall<C> {
         if let Lookup::Miss(pending) = &mut self.lookup {
             write(&mut pending.miss.tags);
         }
+        self
+    }
+
+    /// Sets how long the computation may take. The reply is 504 Gateway Timeout if it takes longer.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
@@ -148,10 +159,11 @@ impl<C: CoderChoice> HandlerCall<C> {
             Lookup::Miss(pending) => Some(pending),
             Lookup::Bypass => None,
         };
-        Answer::Pending(Box::pin(respond::<S, C, F, R>(
+        let limited = within(self.site, self.timeout, future);
+        Answer::Pending(Box::pin(respond::<S, C, _, R>(
             pending,
             self.response,
-            future,
+            limited,
             rules,
         )))
     }
@@ -174,10 +186,11 @@ impl<C: CoderChoice> HandlerCall<C> {
             Lookup::Miss(pending) => Some(pending),
             Lookup::Bypass => None,
         };
-        Answer::Pending(Box::pin(respond_owned::<S, C, F, R>(
+        let limited = within(self.site, self.timeout, future);
+        Answer::Pending(Box::pin(respond_owned::<S, C, _, R>(
             pending,
             self.response,
-            future,
+            limited,
             rules,
         )))
     }
@@ -193,7 +206,7 @@ async fn respond<S, C, F, R>(
 where
     S: Shape<Returned: IntoResponse>,
     C: CoderChoice,
-    F: Future<Output = S::Returned>,
+    F: Future<Output = Result<S::Returned, Response>>,
     R: FnOnce(&S::Stored) -> Verdict,
 {
     let Some(pending) = pending else {
@@ -218,7 +231,7 @@ async fn respond_owned<S, C, F, R>(
 where
     S: Shape<Returned: IntoResponse + Send> + 'static,
     C: CoderChoice,
-    F: Future<Output = S::Returned> + Send + 'static,
+    F: Future<Output = Result<S::Returned, Response>> + Send + 'static,
     R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
 {
     let Some(pending) = pending else {
@@ -247,10 +260,31 @@ where
     }
 }
 
+/// Awaits a handler, for so long at most if there is a limit; after that, gives the reply that says so.
+async fn within<R>(
+    site: &'static Site,
+    limit: Option<Duration>,
+    handler: impl Future<Output = R>,
+) -> Result<R, Response> {
+    let Some(limit) = limit else {
+        return Ok(handler.await);
+    };
+    tokio::time::timeout(limit, handler).await.map_err(|_| {
+        timed_out(site, limit);
+        StatusCode::GATEWAY_TIMEOUT.into_response()
+    })
+}
+
 /// Runs a handler as if there were no cache.
-async fn bypass<F: Future<Output: IntoResponse>>(response: CacheResponse, future: F) -> Response {
-    let returned = future.await;
-    with_headers(returned.into_response(), response.take().headers)
+async fn bypass<R: IntoResponse>(
+    response: CacheResponse,
+    future: impl Future<Output = Result<R, Response>>,
+) -> Response {
+    let reply = match future.await {
+        Ok(returned) => returned.into_response(),
+        Err(reply) => reply,
+    };
+    with_headers(reply, response.take().headers)
 }
 
 /// A request that was not answered at once.
@@ -290,7 +324,7 @@ impl<C: CoderChoice> Exchange<C> {
     async fn finish<S, F, R>(&self, due: Due<CachedResponse>, future: F, rules: R) -> Response
     where
         S: Shape<Returned: IntoResponse>,
-        F: Future<Output = S::Returned>,
+        F: Future<Output = Result<S::Returned, Response>>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
         let path = self.path();
@@ -329,7 +363,7 @@ impl<C: CoderChoice> Exchange<C> {
     ) -> (Answered, End)
     where
         S: Shape<Returned: IntoResponse>,
-        F: Future<Output = S::Returned>,
+        F: Future<Output = Result<S::Returned, Response>>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
         let Settled {
@@ -349,10 +383,11 @@ impl<C: CoderChoice> Exchange<C> {
         }
         let computed = path.compute(purpose, found.is_some(), future).await;
         let (reply, verdict) = match computed.outcome {
-            Ok(returned) => {
+            Ok(Ok(returned)) => {
                 let verdict = S::split(&returned).map(rules);
                 (returned.into_response(), verdict)
             }
+            Ok(Err(reply)) => (reply, None),
             Err(payload) if found.is_none() => resume_unwind(payload),
             Err(_) => (StatusCode::INTERNAL_SERVER_ERROR.into_response(), None),
         };

@@ -29,6 +29,7 @@ mod http;
 mod invalidation;
 mod key;
 mod lease;
+mod limit;
 pub mod local;
 mod policy;
 #[doc(hidden)]

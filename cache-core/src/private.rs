@@ -6,6 +6,7 @@ pub use crate::access::{Access, Storage};
 pub use crate::companion::entry;
 pub use crate::key::argument::{Argument, Unvaried, Varied};
 pub use crate::key::{DynKeyBuilder, KeyWriter, erase_key_builder, escaped};
+pub use crate::limit::{Limited, how_to_tell, limited};
 pub use crate::policy::{Verdict, ask};
 pub use crate::runtime::{Answer, Call, MakeKeyBuilder, blocking, function};
 pub use crate::site::Site;

@@ -330,7 +330,8 @@ impl Cache {
     }
 
     /// Invalidates what was stored under `tag`, in one step whatever there is, and counts it: values
-    /// in this process alone; a shared store, which does not know what is under a tag, counts 0.
+    /// in this process alone, with those that have ended before and are not freed yet. A shared store,
+    /// which does not know what is under a tag, counts 0.
     ///
     /// Functions put values under tags by `tags("user:{id}")`, and handlers also by
     /// [`CacheResponse::tag`](crate::CacheResponse::tag). What is being computed at that moment is not

@@ -179,6 +179,14 @@ pub trait Shape {
 #[derive(Debug)]
 pub struct ValueShape<T>(PhantomData<fn() -> T>);
 
+impl<T> Clone for ValueShape<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ValueShape<T> {}
+
 impl<T> Shape for ValueShape<T> {
     type Returned = T;
     type Stored = T;
@@ -195,6 +203,14 @@ impl<T> Shape for ValueShape<T> {
 /// The function returns a `Result`, of which `Ok` is stored.
 #[derive(Debug)]
 pub struct ResultShape<T, E>(PhantomData<fn() -> (T, E)>);
+
+impl<T, E> Clone for ResultShape<T, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, E> Copy for ResultShape<T, E> {}
 
 impl<T, E> Shape for ResultShape<T, E> {
     type Returned = Result<T, E>;
@@ -233,7 +249,7 @@ impl<R> Probe<R> {
 /// Results; also names the choice in [`Stores`].
 pub trait ViaResult {
     /// The shape.
-    type Shape: Shape;
+    type Shape: Shape + Copy;
 
     /// The shape.
     fn shape(&self) -> Self::Shape;
@@ -250,7 +266,7 @@ impl<T, E> ViaResult for &Probe<Result<T, E>> {
 /// All other types; also names the choice in [`Stores`].
 pub trait ViaValue {
     /// The shape.
-    type Shape: Shape;
+    type Shape: Shape + Copy;
 
     /// The shape.
     fn shape(&self) -> Self::Shape;

@@ -23,6 +23,13 @@ pub(crate) struct Options {
     pub(crate) cache_if: Option<Given<Expr>>,
     pub(crate) coalesce: Option<Given<LitBool>>,
     pub(crate) lock: Option<Given<()>>,
+    pub(crate) stale_while_revalidate: Option<Given<Expr>>,
+    pub(crate) stale_if_error: Option<Given<Expr>>,
+    pub(crate) jitter: Option<Given<Expr>>,
+    pub(crate) early_refresh: Option<Given<bool>>,
+    pub(crate) soft_timeout: Option<Given<Expr>>,
+    pub(crate) timeout: Option<Given<Expr>>,
+    pub(crate) tags: Option<Given<Vec<LitStr>>>,
     pub(crate) expire_with: Option<Given<Expr>>,
     pub(crate) handler: Option<Given<()>>,
     pub(crate) function: Option<Given<()>>,
@@ -47,12 +54,19 @@ pub(crate) enum Companions {
     None,
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 24] = [
     "expire",
     "expire_with",
     "cache_if",
     "coalesce",
     "lock",
+    "stale_while_revalidate",
+    "stale_if_error",
+    "early_refresh",
+    "jitter",
+    "soft_timeout",
+    "timeout",
+    "tags",
     "namespace",
     "version",
     "skip",
@@ -93,6 +107,16 @@ impl Options {
             "cache_if" => set(&mut self.cache_if, name, value(input, "|value| ..")?),
             "coalesce" => set(&mut self.coalesce, name, value(input, "false")?),
             "lock" => set(&mut self.lock, name, ()),
+            "stale_while_revalidate" => {
+                let duration = value(input, "30")?;
+                set(&mut self.stale_while_revalidate, name, duration)
+            }
+            "stale_if_error" => set(&mut self.stale_if_error, name, value(input, "300")?),
+            "jitter" => set(&mut self.jitter, name, value(input, "0.1")?),
+            "early_refresh" => set(&mut self.early_refresh, name, switch(input)?),
+            "soft_timeout" => set(&mut self.soft_timeout, name, value(input, "\"500ms\"")?),
+            "timeout" => set(&mut self.timeout, name, value(input, "5")?),
+            "tags" => set(&mut self.tags, name, list(input, <LitStr as Parse>::parse)?),
             "namespace" => set(&mut self.namespace, name, value(input, "\"users\"")?),
             "version" => set(&mut self.version, name, value(input, "2")?),
             "skip" => set(&mut self.skip, name, list(input, Ident::parse_any)?),
@@ -155,6 +179,14 @@ fn value<T: Parse>(input: ParseStream<'_>, example: &str) -> Result<T> {
     }
     input.parse::<Token![=]>()?;
     input.parse()
+}
+
+/// A switch is on, unless it says otherwise.
+fn switch(input: ParseStream<'_>) -> Result<bool> {
+    match input.peek(Token![=]) {
+        true => Ok(value::<LitBool>(input, "false")?.value),
+        false => Ok(true),
+    }
 }
 
 fn list<T>(input: ParseStream<'_>, item: fn(ParseStream<'_>) -> Result<T>) -> Result<Vec<T>> {

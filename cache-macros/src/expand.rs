@@ -6,7 +6,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, FnArg, GenericParam, Lit, LitStr, Result, Signature, Type, parse_quote};
 
-use crate::args::{Companions, error};
+use crate::args::{Companions, Given, error};
 use crate::model::{
     Binding, Body, Injection, Key, Kind, Model, Parameter, Role, first_type, is_anonymous,
     last_segment, receiver_reference,
@@ -26,12 +26,24 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
 
 /// The lifetime that `expire = ..` stands for.
 pub(crate) fn lifetime(expire: &Expr, krate: &TokenStream) -> Result<TokenStream> {
-    let lit = match expire {
+    let duration = duration(expire, krate)?;
+    if is_zero(&duration, krate) {
+        return Err(error(
+            expire,
+            "a lifetime of zero stores nothing: give a longer one, or remove `#[cache]`",
+        ));
+    }
+    Ok(duration)
+}
+
+/// The duration that an option stands for.
+pub(crate) fn duration(given: &Expr, krate: &TokenStream) -> Result<TokenStream> {
+    let lit = match given {
         Expr::Lit(ExprLit { lit, .. }) => lit,
         Expr::Unary(negated) if matches!(*negated.expr, Expr::Lit(_)) => {
             return Err(error(negated, NO_LIFETIME));
         }
-        _ => return Ok(expire.to_token_stream()),
+        _ => return Ok(given.to_token_stream()),
     };
     let milliseconds = match lit {
         Lit::Int(seconds) => seconds.base10_parse::<u64>()?.checked_mul(1000),
@@ -39,13 +51,18 @@ pub(crate) fn lifetime(expire: &Expr, krate: &TokenStream) -> Result<TokenStream
         _ => None,
     };
     match milliseconds {
-        Some(0) => Err(error(
-            lit,
-            "a lifetime of zero stores nothing: give a longer one, or remove `#[cache]`",
-        )),
-        Some(milliseconds) => Ok(quote!(#krate::__private::Duration::from_millis(#milliseconds))),
+        Some(milliseconds) => Ok(milliseconds_of(milliseconds, krate)),
         None => Err(error(lit, NO_LIFETIME)),
     }
+}
+
+/// Whether a duration was written as zero.
+pub(crate) fn is_zero(duration: &TokenStream, krate: &TokenStream) -> bool {
+    duration.to_string() == milliseconds_of(0, krate).to_string()
+}
+
+fn milliseconds_of(milliseconds: u64, krate: &TokenStream) -> TokenStream {
+    quote!(#krate::__private::Duration::from_millis(#milliseconds))
 }
 
 const NO_LIFETIME: &str = "this is no lifetime: write seconds, such as `60`, a text, such as \
@@ -108,6 +125,19 @@ fn function_call(model: &Model) -> TokenStream {
     let output = &model.output;
     let shape = Ident::new("__shape", Span::mixed_site());
     let access = access(model, quote!(of_shape(&#shape, #coder)));
+    let (tags, run) = (tags(model), run(model));
+    let (how_to_tell, computation) = match timeout(model) {
+        None => (None, computation),
+        Some(timeout) => {
+            let span = Span::mixed_site().located_at(stored_span(model));
+            let tell = Ident::new("__tell", Span::mixed_site());
+            let shape = Ident::new("__shape", span);
+            (
+                Some(quote_spanned!(span=> let #tell = #private::how_to_tell(#shape);)),
+                quote!(#private::limited(#site, #tell, #computation, #timeout)),
+            )
+        }
+    };
     quote_spanned! {Span::mixed_site()=>
         let #shape = {
             #[allow(unused_imports)]
@@ -115,10 +145,50 @@ fn function_call(model: &Model) -> TokenStream {
             (&&#private::Probe::<#output>::new()).shape()
         };
         let __access = #access;
+        #how_to_tell
         #private::function(#site, #shape, __access, #builder, #key)
-            .run(#computation, #rules)
+            #tags
+            .#run(#computation, #rules)
             .await
     }
+}
+
+/// Runs in the background where it can, or in one of the callers.
+fn run(model: &Model) -> Ident {
+    let name = if model.is_owned { "run_owned" } else { "run" };
+    Ident::new(name, Span::mixed_site())
+}
+
+fn timeout(model: &Model) -> Option<TokenStream> {
+    let timeout = model.options.timeout.as_ref()?;
+    duration(&timeout.value, &model.krate).ok()
+}
+
+/// Writes the tags, while the arguments are still there.
+fn tags(model: &Model) -> Option<TokenStream> {
+    if model.tags.is_empty() {
+        return None;
+    }
+    let private = private(model);
+    let list = Ident::new("__tags", Span::mixed_site());
+    let destructured = model.tag_parameters().filter_map(destructure);
+    let tags = model.tags.iter().map(|tag| {
+        let span = Span::mixed_site().located_at(tag.literal.span());
+        let mut format = String::new();
+        let mut values = Vec::new();
+        for piece in &tag.pieces {
+            match piece {
+                Piece::Text(text) => format.push_str(&text.replace('{', "{{").replace('}', "}}")),
+                Piece::Argument { name, spec } => {
+                    format.push_str(&with_spec(spec));
+                    values.push(binding_named(model, name));
+                }
+            }
+        }
+        let format = LitStr::new(&format, span);
+        quote_spanned!(span=> #list.add(::core::format_args!(#format #(, #values)*));)
+    });
+    Some(quote!(.tags(|#list: &mut #private::TagList| { #(#destructured)* #(#tags)* })))
 }
 
 fn handler_call(model: &Model) -> TokenStream {
@@ -141,6 +211,8 @@ fn handler_call(model: &Model) -> TokenStream {
     let response = injection
         .and_then(|it| it.response.as_ref())
         .or(listed(Role::Response));
+    let (tags, run) = (tags(model), run(model));
+    let timeout = timeout(model).map(|timeout| quote!(.timeout(#timeout)));
     quote_spanned! {Span::mixed_site()=>
         let __call = #private::handler(
             #site,
@@ -149,14 +221,16 @@ fn handler_call(model: &Model) -> TokenStream {
             &#request,
             &#response,
             #key,
-        );
+        )
+        #tags
+        #timeout;
         let __future = #computation;
         let __shape = {
             #[allow(unused_imports)]
             use #private::shape::*;
             (&&#private::Probe::of(&__future)).shape()
         };
-        __call.run(__shape, __future, #rules).await
+        __call.#run(__shape, __future, #rules).await
     }
 }
 
@@ -336,7 +410,8 @@ fn rules(model: &Model) -> TokenStream {
         true => value.to_token_stream(),
         false => quote!(_),
     };
-    quote!(|#parameter| #private::Verdict::new() #expire #expire_with #only_if)
+    let moves = model.is_owned.then(|| quote!(move));
+    quote!(#moves |#parameter| #private::Verdict::new() #expire #expire_with #only_if)
 }
 
 fn expire(model: &Model) -> Option<TokenStream> {
@@ -606,6 +681,7 @@ fn entry(model: &Model) -> TokenStream {
     let mut sig = model.sig().clone();
     sig.asyncness = None;
     sig.ident = name;
+    let tags = tags(model);
     let headers = Ident::new("__headers", Span::mixed_site());
     let mut inputs: Vec<FnArg> = Vec::new();
     if let Some(receiver) = model.receiver.as_ref().filter(|_| model.keys_self()) {
@@ -624,7 +700,7 @@ fn entry(model: &Model) -> TokenStream {
             let stored = stored_type(model, &mut sig);
             sig.output = parse_quote!(-> #krate::CacheEntry<#stored>);
             let access = access(model, quote!(<#stored, _>::of_type(#coder)));
-            quote!(#private::entry(#site, #access, #builder, #rules, #key))
+            quote!(#private::entry(#site, #access, #builder, #rules, #key) #tags)
         }
         Kind::Handler(_) => {
             sig.output = parse_quote!(-> #krate::CacheEntry<#krate::CachedResponse>);
@@ -632,7 +708,9 @@ fn entry(model: &Model) -> TokenStream {
                 true => quote!(::core::option::Option::Some(#headers)),
                 false => quote!(::core::option::Option::None),
             };
-            quote!(#private::response_entry(#site, #coder, #builder, #rules, #headers, #key))
+            quote! {
+                #private::response_entry(#site, #coder, #builder, #rules, #headers, #key) #tags
+            }
         }
     };
     let doc = format!(
@@ -699,6 +777,10 @@ fn site(model: &Model) -> TokenStream {
         quote!(.coalesce(#coalesce))
     });
     let lock = model.options.lock.as_ref().map(|_| quote!(.lock(true)));
+    let policy = policy(model);
+    // A handler may put its response under tags at run time.
+    let is_tagged = !model.tags.is_empty() || matches!(model.kind, Kind::Handler(_));
+    let tagged = is_tagged.then(|| quote!(.tagged()));
     let vary = model.vary();
     let vary = (!vary.is_empty()).then(|| quote!(.vary(&[#(#vary),*])));
     quote! {
@@ -713,9 +795,39 @@ fn site(model: &Model) -> TokenStream {
         #version
         #coalesce
         #lock
+        #policy
+        #tagged
         #vary;
         &__SITE
     }
+}
+
+/// How values age.
+fn policy(model: &Model) -> TokenStream {
+    let options = &model.options;
+    let time = |name: &str, given: &Option<Given<Expr>>| {
+        let duration = duration(&given.as_ref()?.value, &model.krate).ok()?;
+        let name = Ident::new(name, Span::mixed_site());
+        Some(quote!(.#name(#duration)))
+    };
+    let stale_while_revalidate = time("stale_while_revalidate", &options.stale_while_revalidate);
+    let stale_if_error = time("stale_if_error", &options.stale_if_error);
+    let soft_timeout = time("soft_timeout", &options.soft_timeout);
+    let early_refresh = options.early_refresh.as_ref().map(|given| {
+        let early = given.value;
+        quote!(.early_refresh(#early))
+    });
+    let jitter = options.jitter.as_ref().map(|given| match &given.value {
+        // A whole number is a part too.
+        Expr::Lit(ExprLit {
+            lit: Lit::Int(int), ..
+        }) => {
+            let part = int.base10_parse::<f64>().unwrap_or_default();
+            quote!(.jitter(#part))
+        }
+        part => quote!(.jitter(#part)),
+    });
+    quote!(#stale_while_revalidate #stale_if_error #soft_timeout #early_refresh #jitter)
 }
 
 fn site_call(model: &Model) -> TokenStream {

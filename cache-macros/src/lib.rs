@@ -2,6 +2,7 @@
 //! crate, whose documentation is the reference.
 
 mod args;
+mod borrows;
 mod expand;
 mod fallback;
 mod model;

@@ -12,6 +12,7 @@ use syn::{
 };
 
 use crate::args::{Companions, Given, Options, error};
+use crate::borrows::Borrows;
 use crate::template::Template;
 
 /// All that the expansion needs to know.
@@ -27,6 +28,9 @@ pub(crate) struct Model {
     pub(crate) receiver: Option<Receiver>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) key: Key,
+    pub(crate) tags: Vec<Template>,
+    /// Whether the computation is to outlive its caller, and can.
+    pub(crate) is_owned: bool,
     pub(crate) companions: Companions,
 }
 
@@ -164,6 +168,16 @@ pub(crate) fn build(options: Options, function: ItemFn) -> Result<Model> {
         (None, Some(builder)) => Key::Builder(builder.value.clone()),
         (None, None) => Key::Arguments,
     };
+    let tags = options.tags.as_ref().map_or(&[][..], |tags| &tags.value);
+    let tags = tags.iter().map(Template::parse).collect::<Result<_>>()?;
+    let outlives = options.stale_while_revalidate.is_some()
+        || options.early_refresh.is_some()
+        || options.soft_timeout.is_some()
+        || is_handler;
+    let is_owned = outlives
+        && !is_associated
+        && matches!(body, Body::Async | Body::Sync)
+        && owns(&function.sig);
     let krate = match &options.krate {
         Some(krate) => krate.value.to_token_stream(),
         None => quote!(::fast_cache),
@@ -177,6 +191,8 @@ pub(crate) fn build(options: Options, function: ItemFn) -> Result<Model> {
         receiver: function.sig.receiver().cloned(),
         parameters,
         key,
+        tags,
+        is_owned,
         companions,
         options,
         function,
@@ -232,6 +248,27 @@ impl Model {
                 !binding.is_skipped && matches!(parameter.role, Role::Argument | Role::Request)
             }
         }
+    }
+
+    /// The binding of a name, if it is part of the key.
+    pub(crate) fn keyed_binding(&self, name: &str) -> Option<(&Parameter, &Binding)> {
+        self.parameters.iter().find_map(|parameter| {
+            let mut bindings = parameter.bindings.iter();
+            let named = bindings
+                .find(|binding| binding.name.unraw() == name && self.is_keyed(parameter, binding));
+            named.map(|binding| (parameter, binding))
+        })
+    }
+
+    /// The parameters that the tags need.
+    pub(crate) fn tag_parameters(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().filter(|parameter| {
+            let mut names = self.tags.iter().flat_map(Template::names);
+            names.any(|name| {
+                let mut bindings = parameter.bindings.iter();
+                bindings.any(|binding| binding.name.unraw() == name)
+            })
+        })
     }
 
     /// The parameters that the key needs.
@@ -334,6 +371,19 @@ pub(crate) fn body_and_output(sig: &Signature) -> (Body, Type) {
         return (Body::Opaque, inner);
     }
     (Body::Sync, output)
+}
+
+/// Whether the arguments of a function are its own, as far as that is spelled out.
+fn owns(sig: &Signature) -> bool {
+    sig.receiver().is_none()
+        && sig.generics.lifetimes().next().is_none()
+        && sig.generics.type_params().next().is_none()
+        && sig.inputs.iter().all(|input| match input {
+            FnArg::Typed(typed) => {
+                Borrows::of(&typed.ty).borrow.is_none() && !is_anonymous(&typed.ty)
+            }
+            FnArg::Receiver(_) => false,
+        })
 }
 
 /// The `R` of `Pin<Box<dyn Future<Output = R>>>`.

@@ -159,10 +159,10 @@ fn a_handler() {
                     (&&::fast_cache::__private::Probe::of(&__future)).shape()
                 };
                 __call
-                    .run(
+                    .run_owned(
                         __shape,
                         __future,
-                        |_| {
+                        move |_| {
                             ::fast_cache::__private::Verdict::new()
                                 .expire(::fast_cache::__private::Duration::from_millis(300000u64))
                         },
@@ -183,6 +183,7 @@ fn a_handler() {
                             "show",
                             || ::core::any::type_name::<__Here>(),
                         )
+                        .tagged()
                         .vary(&["accept"]);
                     &__SITE
                 }
@@ -646,7 +647,9 @@ fn a_handler_that_others_look_at() {
                     use ::fast_cache::__private::shape::*;
                     (&&::fast_cache::__private::Probe::of(&__future)).shape()
                 };
-                __call.run(__shape, __future, |_| ::fast_cache::__private::Verdict::new()).await
+                __call
+                    .run_owned(__shape, __future, move |_| ::fast_cache::__private::Verdict::new())
+                    .await
             }
             /// Companion of the cached function `show`: [`entry`](Self::entry) is what one call has in the cache, and [`uncached`](Self::uncached) is the function as it was written.
             #[allow(non_camel_case_types, dead_code, unreachable_pub)]
@@ -658,10 +661,11 @@ fn a_handler_that_others_look_at() {
                 fn __site() -> &'static ::fast_cache::__private::Site {
                     struct __Here;
                     static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
-                        ::core::module_path!(),
-                        "show",
-                        || ::core::any::type_name::<__Here>(),
-                    );
+                            ::core::module_path!(),
+                            "show",
+                            || ::core::any::type_name::<__Here>(),
+                        )
+                        .tagged();
                     &__SITE
                 }
                 #[instrument]

@@ -3,20 +3,20 @@
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::visit::Visit;
 use syn::{
     Attribute, Expr, ExprLit, GenericArgument, Lit, LitStr, PathArguments, ReceiverKind, Result,
-    ReturnType, Safety, Token, Type,
+    ReturnType, Safety, Type,
 };
 
 use crate::args::{Given, error};
-use crate::expand::lifetime;
+use crate::borrows::Borrows;
+use crate::expand::{duration, is_zero, lifetime};
 use crate::model::{Body, Key, Kind, Model, Role, first_type, last_segment};
 use crate::template::{Piece, separates};
 
 /// Checks all rules, and reports everything that is wrong.
 pub(crate) fn validate(model: &Model) -> Result<()> {
-    let rules: [fn(&Model) -> Result<()>; 21] = [
+    let rules: [fn(&Model) -> Result<()>; 26] = [
         not_const,
         not_unsafe,
         not_extern,
@@ -28,6 +28,11 @@ pub(crate) fn validate(model: &Model) -> Result<()> {
         no_mutation,
         parameters_are_always_there,
         expire_is_positive,
+        stale_times_are_lifetimes,
+        timeouts_are_positive,
+        jitter_is_a_part,
+        soft_timeout_takes_owned,
+        tags_name_what_is_keyed,
         namespace_is_a_text,
         one_kind_of_key,
         one_kind_of_function,
@@ -174,48 +179,6 @@ fn borrowed_for(cow: &syn::PathSegment) -> Option<TokenStream> {
     })
 }
 
-/// What a type borrows. The arguments and results of a function that it names are not its own.
-#[derive(Default)]
-struct Borrows {
-    /// The first `&` or lifetime that does not hold for ever.
-    borrow: Option<TokenStream>,
-    /// The first `mut` of a reference.
-    mutable: Option<Token![mut]>,
-}
-
-impl Borrows {
-    fn of(ty: &Type) -> Self {
-        let mut borrows = Self::default();
-        borrows.visit_type(ty);
-        borrows
-    }
-}
-
-impl Visit<'_> for Borrows {
-    fn visit_type_reference(&mut self, reference: &syn::TypeReference) {
-        let lifetime = reference.lifetime.as_ref();
-        if lifetime.is_none_or(|lifetime| lifetime.ident != "static") {
-            let and = &reference.and_token;
-            self.borrow.get_or_insert_with(|| and.to_token_stream());
-        }
-        self.mutable = self.mutable.or(reference.mutability);
-        self.visit_type(&reference.elem);
-    }
-
-    fn visit_lifetime(&mut self, lifetime: &syn::Lifetime) {
-        if lifetime.ident != "static" {
-            self.borrow
-                .get_or_insert_with(|| lifetime.to_token_stream());
-        }
-    }
-
-    fn visit_type_fn_ptr(&mut self, _: &syn::TypeFnPtr) {}
-
-    fn visit_parenthesized_generic_arguments(&mut self, _: &syn::ParenthesizedGenericArguments) {}
-
-    fn visit_bound_lifetimes(&mut self, _: &syn::BoundLifetimes) {}
-}
-
 fn sync_takes_owned(model: &Model) -> Result<()> {
     if model.body != Body::Sync {
         return Ok(());
@@ -281,6 +244,97 @@ fn expire_is_positive(model: &Model) -> Result<()> {
         Some(Given { value, .. }) => lifetime(value, &model.krate).map(drop),
         None => Ok(()),
     }
+}
+
+fn stale_times_are_lifetimes(model: &Model) -> Result<()> {
+    let options = &model.options;
+    let given = [&options.stale_while_revalidate, &options.stale_if_error];
+    for given in given.into_iter().flatten() {
+        duration(&given.value, &model.krate)?;
+    }
+    Ok(())
+}
+
+fn timeouts_are_positive(model: &Model) -> Result<()> {
+    let options = &model.options;
+    let given = [&options.soft_timeout, &options.timeout];
+    for given in given.into_iter().flatten() {
+        let expanded = duration(&given.value, &model.krate)?;
+        if is_zero(&expanded, &model.krate) {
+            let message = "no computation is over in no time: give a longer timeout, or remove it";
+            return Err(error(&given.value, message));
+        }
+    }
+    Ok(())
+}
+
+fn jitter_is_a_part(model: &Model) -> Result<()> {
+    let Some(Given { value, .. }) = &model.options.jitter else {
+        return Ok(());
+    };
+    let part = match value {
+        Expr::Lit(ExprLit { lit, .. }) => match lit {
+            Lit::Float(float) => float.base10_parse::<f64>().ok(),
+            Lit::Int(int) => int.base10_parse::<f64>().ok(),
+            _ => None,
+        },
+        Expr::Unary(_) => None,
+        _ => return Ok(()),
+    };
+    match part.filter(|part| (0.0..=1.0).contains(part)) {
+        Some(_) => Ok(()),
+        None => Err(error(
+            value,
+            "jitter is the part of a lifetime that it is cut short by at most: write a number from \
+             0.0 to 1.0, such as `0.1`",
+        )),
+    }
+}
+
+fn soft_timeout_takes_owned(model: &Model) -> Result<()> {
+    match &model.options.soft_timeout {
+        Some(given) if !model.is_owned => Err(syn::Error::new(
+            given.span,
+            "after a `soft_timeout` the computation goes on in the background, where it cannot \
+             borrow: make this a function without a receiver and without type parameters, whose \
+             arguments are owned",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn tags_name_what_is_keyed(model: &Model) -> Result<()> {
+    let mut seen: Vec<String> = Vec::new();
+    for tag in &model.tags {
+        let text = tag.literal.value();
+        if text.is_empty() {
+            return Err(error(
+                &tag.literal,
+                "the tag is empty: name one, such as `\"users\"` or `\"user:{id}\"`",
+            ));
+        }
+        if seen.contains(&text) {
+            return Err(error(
+                &tag.literal,
+                format_args!("{text:?} is named twice: keep one"),
+            ));
+        }
+        seen.push(text);
+        for name in tag.names() {
+            if model.keyed_binding(name).is_some() {
+                continue;
+            }
+            let message = match names(model).iter().any(|known| known == name) {
+                true => format!(
+                    "`{{{name}}}` takes no part in the key, so that one entry would have one tag or \
+                     another: name an argument that does"
+                ),
+                false => format!("`{{{name}}}` names no argument; {}", known(model)),
+            };
+            return Err(error(&tag.literal, message));
+        }
+    }
+    Ok(())
 }
 
 fn namespace_is_a_text(model: &Model) -> Result<()> {

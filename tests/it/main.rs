@@ -2,6 +2,8 @@
 
 mod support;
 
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod aging_handlers;
 #[cfg(feature = "memory")]
 mod allocations;
 #[cfg(all(
@@ -46,6 +48,8 @@ mod redis;
 mod remote;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod stale;
+#[cfg(all(feature = "memory", feature = "testing"))]
+mod tags;
 #[cfg(feature = "testing")]
 mod tiered;
 #[cfg(all(

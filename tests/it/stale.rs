@@ -358,3 +358,194 @@ async fn jitter_spreads_the_ends_of_lifetimes() {
         assert!(*most - *least > 10 * SECOND, "cache {index}");
     }
 }
+
+/// Owns what it needs, so that it is computed in the background.
+#[cache(
+    expire = 60,
+    key = "owned:{id}",
+    stale_while_revalidate = 30,
+    stale_if_error = "5m",
+    soft_timeout = "500ms"
+)]
+async fn owned(id: u64, origin: Origin) -> Result<u64, String> {
+    let _ = id;
+    origin.ask().await
+}
+
+async fn call_owned(cache: &Cache, origin: &Origin) -> Result<u64, String> {
+    cache.scope(owned(1, origin.clone())).await
+}
+
+#[tokio::test]
+async fn a_stale_value_is_computed_anew_in_the_background() {
+    for index in 0..3 {
+        let origin = Origin::default();
+        let cache = &caches(&origin, |config| config)[index];
+        assert_eq!(call_owned(cache, &origin).await, Ok(1));
+        origin.advance(60 * SECOND);
+        origin.slow(true);
+        for _ in 0..5 {
+            assert_eq!(call_owned(cache, &origin).await, Ok(1));
+            settle().await;
+        }
+        assert_eq!(origin.calls(), 2);
+        origin.0.gate.notify_one();
+        settle().await;
+        assert_eq!(call_owned(cache, &origin).await, Ok(2));
+        let stats = cache.stats();
+        assert_eq!((stats.computes, stats.refreshes, stats.misses), (2, 1, 1));
+        assert_eq!((stats.hits, stats.stale_hits), (6, 5), "cache {index}");
+        assert_eq!(stats.functions.len(), 1);
+        assert!(stats.functions[0].function.ends_with("stale::owned"));
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_fails_is_tried_again_after_a_while() {
+    for index in 0..3 {
+        let origin = Origin::default();
+        let cache = &caches(&origin, |config| config.retry_delay(5 * SECOND))[index];
+        assert_eq!(call_owned(cache, &origin).await, Ok(1));
+        origin.advance(60 * SECOND);
+        origin.panics(true);
+        for _ in 0..5 {
+            assert_eq!(call_owned(cache, &origin).await, Ok(1));
+            settle().await;
+        }
+        assert_eq!(origin.calls(), 2);
+        origin.panics(false);
+        origin.advance(5 * SECOND);
+        assert_eq!(call_owned(cache, &origin).await, Ok(1));
+        settle().await;
+        assert_eq!(call_owned(cache, &origin).await, Ok(3), "cache {index}");
+    }
+}
+
+#[tokio::test]
+async fn so_many_refreshes_run_at_a_time() {
+    let origin = Origin::default();
+    let cache = origin.cache(InMemoryBackend::new(), |config| config.max_refreshes(2));
+    let call_all = async || {
+        for id in 0..5 {
+            cache.scope(owned(id, origin.clone())).await.unwrap();
+        }
+        settle().await;
+    };
+    call_all().await;
+    origin.advance(60 * SECOND);
+    origin.slow(true);
+    call_all().await;
+    assert_eq!(origin.calls(), 7);
+    origin.slow(false);
+    origin.0.gate.notify_waiters();
+    settle().await;
+    call_all().await;
+    call_all().await;
+    assert_eq!(origin.calls(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_value_stands_in_for_a_slow_computation_which_goes_on() {
+    for index in 0..3 {
+        let origin = Origin::default();
+        let cache = &caches(&origin, |config| config)[index];
+        assert_eq!(call_owned(cache, &origin).await, Ok(1));
+        // Beyond the time in which it would be served at once.
+        origin.advance(100 * SECOND);
+        origin.slow(true);
+        let began = tokio::time::Instant::now();
+        let callers: Vec<_> = (0..100)
+            .map(|_| {
+                let (cache, origin) = (cache.clone(), origin.clone());
+                tokio::spawn(async move { call_owned(&cache, &origin).await })
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(caller.await.unwrap(), Ok(1));
+        }
+        assert_eq!(began.elapsed(), Duration::from_millis(500));
+        assert_eq!(origin.calls(), 2);
+        origin.0.gate.notify_one();
+        settle().await;
+        assert_eq!(call_owned(cache, &origin).await, Ok(2), "cache {index}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_stale_value_callers_wait() {
+    let origin = Origin::default();
+    let cache = origin.cache(InMemoryBackend::new(), |config| config);
+    origin.slow(true);
+    let waiting = call_owned(&cache, &origin);
+    let waited = tokio::time::timeout(100 * SECOND, waiting).await;
+    assert!(waited.is_err());
+}
+
+#[derive(Debug)]
+enum Failure {
+    Cache(fast_cache::Error),
+}
+
+impl From<fast_cache::Error> for Failure {
+    fn from(error: fast_cache::Error) -> Self {
+        Self::Cache(error)
+    }
+}
+
+#[cache(expire = 60, key = "limited", timeout = "5s", stale_if_error = 300)]
+async fn limited(origin: &Origin) -> Result<u64, Failure> {
+    Ok(origin.ask().await.unwrap_or_default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_computation_takes_no_longer_than_it_may() {
+    let origin = Origin::default();
+    let cache = origin.cache(InMemoryBackend::new(), |config| config);
+    origin.slow(true);
+    let began = tokio::time::Instant::now();
+    let Err(Failure::Cache(error)) = cache.scope(limited(&origin)).await else {
+        panic!("the origin never answers");
+    };
+    assert_eq!(began.elapsed(), 5 * SECOND);
+    assert_eq!(error.kind(), fast_cache::ErrorKind::Timeout);
+    assert!(
+        error.to_string().ends_with("limited` took longer than 5s"),
+        "{error}"
+    );
+    assert_eq!(cache.stats().timeouts, 1);
+
+    origin.slow(false);
+    assert_eq!(cache.scope(limited(&origin)).await.unwrap(), 2);
+    origin.advance(60 * SECOND);
+    origin.slow(true);
+    assert_eq!(cache.scope(limited(&origin)).await.unwrap(), 2);
+    assert_eq!(began.elapsed(), 10 * SECOND);
+}
+
+/// The options of the function, and what is left out of them.
+#[cache(
+    expire = 60,
+    key = "own",
+    stale_while_revalidate = 0,
+    early_refresh = false,
+    jitter = 0
+)]
+async fn strict(origin: Origin) -> Result<u64, String> {
+    origin.ask().await
+}
+
+#[tokio::test]
+async fn a_function_has_the_last_word() {
+    let origin = Origin::default();
+    let cache = origin.cache(InMemoryBackend::new(), |config| {
+        let config = config.stale_while_revalidate(30 * SECOND).jitter(0.9);
+        config.early_refresh(true)
+    });
+    origin.takes(10 * SECOND);
+    assert_eq!(cache.scope(strict(origin.clone())).await, Ok(1));
+    fastrand::seed(1);
+    origin.advance(Duration::from_millis(59_999));
+    assert_eq!(cache.scope(strict(origin.clone())).await, Ok(1));
+    origin.advance(Duration::from_millis(1));
+    assert_eq!(cache.scope(strict(origin.clone())).await, Ok(2));
+}

@@ -1,6 +1,6 @@
 use fast_cache::cache;
 
-#[cache(tags("user"))]
+#[cache(statuses(200, 404))]
 async fn f(id: u8) -> u8 { id }
 
 fn main() {}
