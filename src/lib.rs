@@ -129,6 +129,9 @@ pub use fast_cache_core::{
 #[doc(inline)]
 #[doc = include_str!("docs/cache.md")]
 pub use fast_cache_macros::cache;
+#[doc(inline)]
+#[doc = include_str!("docs/cache_evict.md")]
+pub use fast_cache_macros::cache_evict;
 
 #[cfg(feature = "memory")]
 pub use fast_cache_backends::InMemoryBackend;

@@ -1,19 +1,22 @@
 //! Bytes in Redis.
 
+mod bus;
 mod clear;
 mod cluster;
 mod link;
 mod options;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fast_cache_core::{Backend, Error, ErrorKind};
+use fast_cache_core::{Backend, Bus, Error, ErrorKind};
 use redis::aio::ConnectionManager;
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
+use self::bus::RedisBus;
 use self::cluster::Cluster;
 use self::link::Link;
 pub use self::options::RedisOptions;
@@ -49,9 +52,14 @@ pub use self::options::RedisOptions;
 /// # Ok(()) }
 /// ```
 pub struct RedisBackend {
-    connection: Connection,
+    sender: Arc<Sender>,
     response_timeout: Duration,
+    /// How to connect for a subscription; `None` where the application made the connection.
+    subscribe: Option<Arc<bus::Dial>>,
 }
+
+/// What sends commands, and waits for their answers.
+struct Sender(Connection);
 
 enum Connection {
     Link(Link),
@@ -127,10 +135,15 @@ impl RedisBackend {
         }
     }
 
-    fn new(connection: Connection, response_timeout: Duration) -> Self {
+    fn new(
+        connection: Connection,
+        response_timeout: Duration,
+        subscribe: Option<Arc<bus::Dial>>,
+    ) -> Self {
         Self {
-            connection,
+            sender: Arc::new(Sender(connection)),
             response_timeout,
+            subscribe,
         }
     }
 
@@ -176,7 +189,32 @@ impl RedisBackend {
     }
 
     async fn send(&self, name: &'static str, command: &Cmd) -> Result<Value, Error> {
-        self.bounded(name, self.connection.send(command)).await
+        self.sender.send(name, command, self.response_timeout).await
+    }
+
+    async fn bounded<T>(
+        &self,
+        name: &'static str,
+        answer: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, Error> {
+        self.sender
+            .bounded(name, answer, self.response_timeout)
+            .await
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.sender.0
+    }
+}
+
+impl Sender {
+    async fn send(
+        &self,
+        name: &'static str,
+        command: &Cmd,
+        limit: Duration,
+    ) -> Result<Value, Error> {
+        self.bounded(name, self.0.send(command), limit).await
     }
 
     /// Waits for an answer until the response timeout. Dropping a command is safe: the connection
@@ -185,12 +223,13 @@ impl RedisBackend {
         &self,
         name: &'static str,
         answer: impl Future<Output = RedisResult<T>>,
+        limit: Duration,
     ) -> Result<T, Error> {
-        let answer = tokio::time::timeout(self.response_timeout, answer).await;
+        let answer = tokio::time::timeout(limit, answer).await;
         match &answer {
-            Ok(Err(error)) if error.is_timeout() => self.connection.unanswered(),
-            Err(_) => self.connection.unanswered(),
-            Ok(_) => self.connection.answered(),
+            Ok(Err(error)) if error.is_timeout() => self.0.unanswered(),
+            Err(_) => self.0.unanswered(),
+            Ok(_) => self.0.answered(),
         }
         match answer {
             Ok(result) => result.map_err(|error| failure(name, error)),
@@ -267,6 +306,16 @@ impl Backend for RedisBackend {
     async fn clear(&self, prefix: &str) -> Result<u64, Error> {
         self.clear_prefix(prefix.as_bytes()).await
     }
+
+    /// Publishes and subscribes; see [`TieredBackend`](crate::TieredBackend). A backend that was made from
+    /// a connection has none, since a subscription takes a connection of its own.
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        Some(Arc::new(RedisBus {
+            sender: Arc::clone(&self.sender),
+            response_timeout: self.response_timeout,
+            dial: Arc::clone(self.subscribe.as_ref()?),
+        }))
+    }
 }
 
 impl From<ConnectionManager> for RedisBackend {
@@ -277,6 +326,7 @@ impl From<ConnectionManager> for RedisBackend {
         Self::new(
             Connection::Manager(connection),
             RedisOptions::RESPONSE_TIMEOUT,
+            None,
         )
     }
 }
@@ -291,13 +341,14 @@ impl From<ClusterConnection> for RedisBackend {
         Self::new(
             Connection::Cluster(Cluster::new(connection, None)),
             RedisOptions::RESPONSE_TIMEOUT,
+            None,
         )
     }
 }
 
 impl fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.connection {
+        let kind = match self.connection() {
             Connection::Link(_) => "server",
             Connection::Manager(_) => "connection manager",
             Connection::Cluster(_) => "cluster",

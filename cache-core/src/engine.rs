@@ -721,6 +721,13 @@ impl Engine {
         }
     }
 
+    /// Counts and logs an invalidation that has failed, each: while it is repeated, other processes serve
+    /// what was changed.
+    pub(crate) fn report_eviction(&self, error: &Error) {
+        self.counters.failed();
+        tracing::error!(kind = %error.kind(), %error, "an eviction failed, and is tried again");
+    }
+
     fn owns(&self, space: u64) -> bool {
         split_space(space).0 == self.prefix_number
     }

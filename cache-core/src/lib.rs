@@ -21,12 +21,14 @@ mod config;
 mod engine;
 mod entry;
 mod error;
+mod evict;
 mod flight;
 #[cfg(feature = "axum")]
 mod handler;
 #[cfg(feature = "axum")]
 mod http;
 mod invalidation;
+mod join;
 mod key;
 mod lease;
 mod limit;

@@ -4,6 +4,7 @@ pub use std::time::Duration;
 
 pub use crate::access::{Access, Storage};
 pub use crate::companion::entry;
+pub use crate::evict::{Evictions, evict};
 pub use crate::key::argument::{Argument, Unvaried, Varied};
 pub use crate::key::{DynKeyBuilder, KeyWriter, erase_key_builder, escaped};
 pub use crate::limit::{Limited, how_to_tell, limited};

@@ -6,7 +6,6 @@
 //! which nobody has seen before. And values carry the generations of the barriers that cover them.
 
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use crate::entry::{
     Envelope, Generations, Record, SealedTags, Seen, Tags, Tombstone, foreign, seen,
 };
 use crate::error::{Error, ErrorKind};
+use crate::join::join_all;
 use crate::site::Site;
 
 /// For how long a tombstone stays under a key, and after it what is stored over it: until then, an
@@ -169,11 +169,18 @@ impl Remote {
             Some(epoch) => epoch,
             None => self.barriers.epoch(&*self.backend).await?,
         };
-        let checks = tags.iter().map(|(tag, generation)| async move {
-            let current = self.barriers.tag(&*self.backend, tag, epoch).await?;
-            Ok(current == generation)
-        });
-        all(checks).await
+        let check = |(tag, generation)| {
+            Box::pin(async move {
+                let current = self.barriers.tag(&*self.backend, tag, epoch).await?;
+                Ok(current == generation)
+            })
+        };
+        for holds in join_all(tags.iter().map(check).collect()).await {
+            if !holds? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The tags of a value with the generations that were in force before its computation began;
@@ -396,31 +403,6 @@ impl Observation {
             epoch: self.epoch,
         }
     }
-}
-
-/// Whether all of some checks pass, which run side by side.
-async fn all<F>(checks: impl Iterator<Item = F>) -> Result<bool, Error>
-where
-    F: Future<Output = Result<bool, Error>>,
-{
-    let mut checks: Vec<_> = checks.map(Box::pin).collect();
-    let mut holds = Ok(true);
-    future::poll_fn(|context| {
-        checks.retain_mut(|check| match check.as_mut().poll(context) {
-            Poll::Pending => true,
-            Poll::Ready(Ok(true)) => false,
-            Poll::Ready(other) => {
-                holds = other;
-                false
-            }
-        });
-        match checks.is_empty() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
-    holds
 }
 
 fn late() -> Error {

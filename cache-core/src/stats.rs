@@ -219,6 +219,11 @@ impl Counters {
         (add(counter) + 1).is_power_of_two()
     }
 
+    /// Counts an operation that the backend did not carry out, of no function.
+    pub(crate) fn failed(&self) {
+        add(&self.backend_errors);
+    }
+
     pub(crate) fn snapshot(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let functions = self.functions.snapshot();

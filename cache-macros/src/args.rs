@@ -135,7 +135,7 @@ impl Options {
                 input.parse::<Token![=]>()?;
                 set(&mut self.krate, name, input.call(Path::parse_mod_style)?)
             }
-            unknown => Err(unknown_option(&name, unknown)),
+            unknown => Err(unknown_option(&name, unknown, &NAMES)),
         }
     }
 }
@@ -160,7 +160,7 @@ pub(crate) fn error(at: &impl quote::ToTokens, message: impl Display) -> syn::Er
     syn::Error::new_spanned(at, message)
 }
 
-fn set<T>(option: &mut Option<Given<T>>, name: Ident, value: T) -> Result<()> {
+pub(crate) fn set<T>(option: &mut Option<Given<T>>, name: Ident, value: T) -> Result<()> {
     if option.is_some() {
         return Err(error(
             &name,
@@ -172,7 +172,7 @@ fn set<T>(option: &mut Option<Given<T>>, name: Ident, value: T) -> Result<()> {
     Ok(())
 }
 
-fn value<T: Parse>(input: ParseStream<'_>, example: &str) -> Result<T> {
+pub(crate) fn value<T: Parse>(input: ParseStream<'_>, example: &str) -> Result<T> {
     if !input.peek(Token![=]) {
         let message = format!("this option takes a value: write `= {example}` behind its name");
         return Err(input.error(message));
@@ -189,7 +189,10 @@ fn switch(input: ParseStream<'_>) -> Result<bool> {
     }
 }
 
-fn list<T>(input: ParseStream<'_>, item: fn(ParseStream<'_>) -> Result<T>) -> Result<Vec<T>> {
+pub(crate) fn list<T>(
+    input: ParseStream<'_>,
+    item: fn(ParseStream<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
     if !input.peek(syn::token::Paren) {
         return Err(
             input.error("this option takes a list: write it in parentheses behind its name")
@@ -204,8 +207,8 @@ fn list<T>(input: ParseStream<'_>, item: fn(ParseStream<'_>) -> Result<T>) -> Re
     Ok(items.into_iter().collect())
 }
 
-fn unknown_option(name: &Ident, unknown: &str) -> syn::Error {
-    let nearest = NAMES
+pub(crate) fn unknown_option(name: &Ident, unknown: &str, names: &[&str]) -> syn::Error {
+    let nearest = names
         .iter()
         .map(|known| (distance(unknown, known), known))
         .min()
@@ -219,7 +222,7 @@ fn unknown_option(name: &Ident, unknown: &str) -> syn::Error {
             name,
             format_args!(
                 "unknown option `{unknown}`: the options are {}",
-                NAMES.join(", ")
+                names.join(", ")
             ),
         ),
     }

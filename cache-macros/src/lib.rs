@@ -3,6 +3,7 @@
 
 mod args;
 mod borrows;
+mod evict;
 mod expand;
 mod fallback;
 mod model;
@@ -20,10 +21,28 @@ pub fn cache(options: TokenStream, item: TokenStream) -> TokenStream {
     expand(options.into(), item.into()).into()
 }
 
+/// Evicts from the cache what a function has changed, after it has succeeded.
+///
+/// The reference, option by option, is at `fast_cache::cache_evict`.
+#[proc_macro_attribute]
+pub fn cache_evict(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand_evict(options.into(), item.into()).into()
+}
+
 fn expand(options: TokenStream2, item: TokenStream2) -> TokenStream2 {
     match try_expand(options, item.clone()) {
         Ok(expanded) => expanded,
         Err(error) => fallback::fallback(error, item),
+    }
+}
+
+fn expand_evict(options: TokenStream2, item: TokenStream2) -> TokenStream2 {
+    match evict::try_expand(options, item.clone()) {
+        Ok(expanded) => expanded,
+        Err(error) => {
+            let error = error.into_compile_error();
+            quote::quote!(#error #item)
+        }
     }
 }
 

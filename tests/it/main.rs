@@ -21,6 +21,8 @@ mod companions;
 mod conformance;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
+#[cfg(all(feature = "json", feature = "memory"))]
+mod evict;
 mod failures;
 #[cfg(all(feature = "json", any(feature = "memcached", feature = "redis")))]
 mod faults;

@@ -23,7 +23,7 @@ type Page = (Vec<u8>, Vec<Vec<u8>>);
 
 impl RedisBackend {
     pub(super) async fn clear_prefix(&self, prefix: &[u8]) -> Result<u64, Error> {
-        let Connection::Cluster(cluster) = &self.connection else {
+        let Connection::Cluster(cluster) = self.connection() else {
             return self.clear_server(prefix).await;
         };
         let mut removed = 0;
@@ -129,7 +129,7 @@ impl RedisBackend {
 
     async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Error> {
         let answers = async {
-            match &self.connection {
+            match self.connection() {
                 Connection::Link(link) => link.send_all(commands).await,
                 Connection::Manager(manager) => {
                     let mut connection = manager.clone();

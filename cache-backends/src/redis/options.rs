@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fast_cache_core::{BoxFuture, Error, ErrorKind};
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClientBuilder;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
@@ -14,6 +14,7 @@ use redis::{
     IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates, TlsMode,
 };
 
+use super::bus::{self, within};
 use super::cluster::{Cluster, Dial};
 use super::{Connection, Link, RedisBackend, failure, timed_out};
 
@@ -129,12 +130,10 @@ impl RedisOptions {
     /// connect timeout.
     pub async fn connect(&self, url: &str) -> Result<RedisBackend, Error> {
         let info = self.parse(url)?;
-        let client = match self.certificates(info.addr()) {
-            Some(certificates) => Client::build_with_tls(info, certificates),
-            None => Client::open(info),
-        };
+        let client = self.client(info);
         let client = client.map_err(|error| failure("connect", error))?;
         let config = self.connection_config();
+        let subscribe = self.subscribe_to(vec![client.clone()]);
         let dial = move || -> BoxFuture<'static, RedisResult<MultiplexedConnection>> {
             let client = client.clone();
             let config = config.clone();
@@ -144,7 +143,7 @@ impl RedisOptions {
                     .await
             })
         };
-        self.link(dial).await
+        self.link(dial, subscribe).await
     }
 
     /// Connects to a cluster through any of these servers, and finds the others.
@@ -163,6 +162,9 @@ impl RedisOptions {
         let certificates = nodes
             .first()
             .and_then(|node| self.certificates(node.addr()));
+        let clients = nodes.iter().map(|node| self.client(node.clone()));
+        let clients = clients.collect::<RedisResult<Vec<_>>>();
+        let clients = clients.map_err(|error| failure("connect", error))?;
         let mut builder = ClusterClientBuilder::new(nodes)
             .connection_timeout(self.connect_timeout)
             .response_timeout(self.response_timeout)
@@ -181,6 +183,7 @@ impl RedisOptions {
         Ok(RedisBackend::new(
             Connection::Cluster(cluster),
             self.response_timeout,
+            Some(self.subscribe_to(clients)),
         ))
     }
 
@@ -204,13 +207,31 @@ impl RedisOptions {
         let sentinels: Arc<[_]> = self.parse_all(urls)?.into();
         let options = Arc::new(self.clone());
         let service: Arc<str> = service.into();
+        let subscribe = {
+            let (options, sentinels) = (Arc::clone(&options), Arc::clone(&sentinels));
+            let service = Arc::clone(&service);
+            move || -> BoxFuture<'static, RedisResult<PubSub>> {
+                let options = Arc::clone(&options);
+                let sentinels = Arc::clone(&sentinels);
+                let service = Arc::clone(&service);
+                Box::pin(async move {
+                    let mut client = options.sentinel_client(&sentinels, &service)?;
+                    let limit = options.connect_timeout * DISCOVERY_STEPS;
+                    let dialing = async {
+                        let master = client.async_get_client().await?;
+                        master.get_async_pubsub().await
+                    };
+                    within(limit, dialing).await
+                })
+            }
+        };
         let dial = move || -> BoxFuture<'static, RedisResult<MultiplexedConnection>> {
             let options = Arc::clone(&options);
             let sentinels = Arc::clone(&sentinels);
             let service = Arc::clone(&service);
             Box::pin(async move { options.dial_master(&sentinels, &service).await })
         };
-        self.link(dial).await
+        self.link(dial, Arc::new(subscribe)).await
     }
 
     async fn dial_master(
@@ -270,6 +291,7 @@ impl RedisOptions {
         + Send
         + Sync
         + 'static,
+        subscribe: Arc<bus::Dial>,
     ) -> Result<RedisBackend, Error> {
         let link = Link::open(dial)
             .await
@@ -277,7 +299,37 @@ impl RedisOptions {
         Ok(RedisBackend::new(
             Connection::Link(link),
             self.response_timeout,
+            Some(subscribe),
         ))
+    }
+
+    fn client(&self, info: ConnectionInfo) -> RedisResult<Client> {
+        match self.certificates(info.addr()) {
+            Some(certificates) => Client::build_with_tls(info, certificates),
+            None => Client::open(info),
+        }
+    }
+
+    /// Connects for a subscription to the first of some servers that lets us in: each passes on what is
+    /// published at any of them.
+    fn subscribe_to(&self, clients: Vec<Client>) -> Arc<bus::Dial> {
+        let limit = self.connect_timeout;
+        let clients: Arc<[Client]> = clients.into();
+        Arc::new(move || {
+            let clients = Arc::clone(&clients);
+            Box::pin(async move {
+                let mut outcome = Err(RedisError::from(std::io::Error::from(
+                    std::io::ErrorKind::NotConnected,
+                )));
+                for client in &*clients {
+                    outcome = within(limit, client.get_async_pubsub()).await;
+                    if outcome.is_ok() {
+                        break;
+                    }
+                }
+                outcome
+            })
+        })
     }
 
     /// The backend bounds commands itself, since waiting for a connection counts too.
