@@ -19,16 +19,17 @@
 //!
 //! | offset | bytes | content |
 //! | --- | --- | --- |
-//! | 14 | 8 | guarded until; 0: not guarded |
-//! | 22 | 8 | made at |
-//! | 30 | 8 | fresh until; all ones: no end |
-//! | 38 | 8 | useful until; all ones: no end |
-//! | 46 | 8 | how long the computation took, in milliseconds |
-//! | 54 | 8 | generation of the cache |
-//! | 62 | 8 | generation of the namespace |
-//! | 70 | 8 | fingerprint of the value's type and key |
-//! | 78 | 8 | `version` of the function |
-//! | 86 | 1 + n | the coder's id, behind its length |
+//! | 14 | 4 | CRC-32 of all that is not this |
+//! | 18 | 8 | guarded until; 0: not guarded |
+//! | 26 | 8 | made at |
+//! | 34 | 8 | fresh until; all ones: no end |
+//! | 42 | 8 | useful until; all ones: no end |
+//! | 50 | 8 | how long the computation took, in milliseconds |
+//! | 58 | 8 | generation of the cache |
+//! | 66 | 8 | generation of the namespace |
+//! | 74 | 8 | fingerprint of the value's type and key |
+//! | 82 | 8 | `version` of the function |
+//! | 90 | 1 + n | the coder's id, behind its length |
 //! | | 2 + n | the content's `ETag`, behind its length; empty for what is no response |
 //! | | 2 | how many tags there are |
 //! | | 2 + n + 8 | for each, the tag behind its length, and its generation |
@@ -52,6 +53,8 @@ const VALUE: u8 = 0;
 const TOMBSTONE: u8 = 1;
 const BARRIER: u8 = 2;
 const NEVER: u64 = u64::MAX;
+/// Where the checksum of a value stands.
+const CHECKSUM: std::ops::Range<usize> = 14..18;
 
 /// The first bytes of a record, its id included: no two writes share them.
 pub(crate) type Seen = [u8; 13];
@@ -186,6 +189,7 @@ impl Envelope<'_> {
         let etag_length = u16::try_from(self.etag.len())
             .map_err(|_| Error::new(ErrorKind::Encode, "the response's etag is too long"))?;
         let mut bytes = head(unique(), VALUE);
+        bytes.extend_from_slice(&[0; CHECKSUM.end - CHECKSUM.start]);
         bytes.reserve(104 + coder.len() + self.etag.len() + self.tags.bytes.len() + payload.len());
         for number in [
             self.guarded_until,
@@ -207,6 +211,8 @@ impl Envelope<'_> {
         bytes.extend_from_slice(&self.tags.count.to_be_bytes());
         bytes.extend_from_slice(self.tags.bytes);
         bytes.extend_from_slice(payload);
+        let checksum = checksum(&bytes).to_be_bytes();
+        bytes[CHECKSUM].copy_from_slice(&checksum);
         Ok(Bytes::from(bytes))
     }
 
@@ -253,7 +259,13 @@ impl<'a> Record<'a> {
         let id = reader.number()?;
         let [kind] = reader.take()?;
         match kind {
-            VALUE => reader.envelope(),
+            VALUE => {
+                let expected = u32::from_be_bytes(reader.take()?);
+                if checksum(bytes) != expected {
+                    return Err(foreign("it is damaged"));
+                }
+                reader.envelope()
+            }
             TOMBSTONE => Ok(Self::Tombstone(Tombstone {
                 guarded_until: reader.number()?,
             })),
@@ -289,6 +301,14 @@ pub(crate) fn fingerprint<T: ?Sized>(key: &str) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
+/// The CRC-32 of a value's record without its checksum. Not every coder notices a bit that was flipped.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&bytes[..CHECKSUM.start]);
+    crc.update(&bytes[CHECKSUM.end..]);
+    crc.finalize()
+}
+
 fn head(id: u64, kind: u8) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.push(FORMAT);
@@ -297,8 +317,8 @@ fn head(id: u64, kind: u8) -> Vec<u8> {
     bytes
 }
 
-/// A number that no other call gives, in this process or in another: a count, under a keyed hash
-/// whose key the system's randomness makes.
+/// A number that no other call gives, in this process or in another, and that nobody can guess: a
+/// count, under a keyed hash whose key the system's randomness makes.
 pub(crate) fn unique() -> u64 {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -508,6 +528,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let sealed = envelope().seal(b"value").unwrap();
+        for at in 0..sealed.len() {
+            for bit in 0..8 {
+                let mut damaged = sealed.to_vec();
+                damaged[at] ^= 1 << bit;
+                let read = Record::read(&damaged);
+                let is_value = matches!(read, Ok(Record::Value(..)));
+                assert!(!is_value, "bit {bit} of byte {at}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn foreign_bytes_never_panic(bytes: Vec<u8>) {
@@ -520,10 +554,12 @@ mod tests {
         }
 
         #[test]
-        fn damaged_envelopes_never_panic(at in 0..120_usize, byte: u8) {
+        fn envelopes_that_fit_their_checksum_never_panic(at in 0..140_usize, byte: u8) {
             let mut sealed = envelope().seal(b"value").unwrap().to_vec();
             let at = at % sealed.len();
             sealed[at] = byte;
+            let checksum = checksum(&sealed).to_be_bytes();
+            sealed[CHECKSUM].copy_from_slice(&checksum);
             let _ = Record::read(&sealed);
         }
     }

@@ -13,6 +13,8 @@ mod allocations;
     feature = "testing"
 ))]
 mod ancestor;
+#[cfg(feature = "testing")]
+mod chaos;
 #[cfg(all(feature = "json", feature = "memory"))]
 mod coalescing;
 #[cfg(feature = "memory")]

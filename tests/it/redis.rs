@@ -4,6 +4,7 @@
 //! keys. Those that stop, fill or misconfigure servers start their own, and need `redis-server`,
 //! `redis-cli` and `openssl`.
 
+mod bus;
 #[cfg(feature = "json")]
 mod outages;
 mod replacing;
