@@ -454,7 +454,8 @@ impl Engine {
         }
         // While the store is out of reach, callers share on the word of this process alone.
         let printed = key.printed(&self.prefix);
-        let is_valid = self.is_current(ticket.moment, &printed, terms.tags);
+        let heard = self.heard.permit(ticket.heard, &printed, terms.tags);
+        let is_valid = heard.is_some() && self.is_current(ticket.moment, &printed, terms.tags);
         is_valid.then(|| Validity {
             at: Instant::now(),
             generations: None,

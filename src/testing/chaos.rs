@@ -61,6 +61,7 @@ struct Odds {
 struct Dice {
     rng: Mutex<Rng>,
     is_out: AtomicBool,
+    is_calm: AtomicBool,
 }
 
 impl<B: Backend> ChaosBackend<B> {
@@ -73,6 +74,7 @@ impl<B: Backend> ChaosBackend<B> {
             dice: Arc::new(Dice {
                 rng: Mutex::new(Rng::with_seed(seed)),
                 is_out: AtomicBool::new(false),
+                is_calm: AtomicBool::new(false),
             }),
         }
     }
@@ -131,6 +133,11 @@ impl<B: Backend> ChaosBackend<B> {
     /// Begins or ends an outage, in which every operation is an error.
     pub fn outage(&self, is_out: bool) {
         self.dice.is_out.store(is_out, Ordering::SeqCst);
+    }
+
+    /// Switches all faults but an outage off, or on again.
+    pub fn calm(&self, is_calm: bool) {
+        self.dice.is_calm.store(is_calm, Ordering::SeqCst);
     }
 
     /// The backend that is disturbed.
@@ -280,7 +287,8 @@ impl Dice {
 
     /// Draws only where there is something to draw for, so that odds of zero change nothing.
     fn hits(&self, odds: f64) -> bool {
-        odds > 0.0 && self.roll(|rng| rng.f64() < odds)
+        let is_calm = self.is_calm.load(Ordering::SeqCst);
+        odds > 0.0 && !is_calm && self.roll(|rng| rng.f64() < odds)
     }
 
     fn delay(&self, (odds, up_to): (f64, Duration)) -> Option<Duration> {

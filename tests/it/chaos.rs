@@ -77,6 +77,12 @@ async fn an_outage_begins_and_ends() {
     assert!(chaos.clear("").await.is_err());
     same.outage(false);
     assert_eq!(chaos.get("key").await.unwrap(), None);
+
+    let chaos = ChaosBackend::new(Remote::default(), 1).fail(1.0);
+    chaos.calm(true);
+    assert_eq!(chaos.get("key").await.unwrap(), None);
+    chaos.calm(false);
+    assert!(chaos.get("key").await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,6 +50,8 @@ mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
 mod remote;
+#[cfg(feature = "testing")]
+mod simulation;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod stale;
 #[cfg(all(feature = "memory", feature = "testing"))]
