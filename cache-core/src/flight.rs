@@ -9,7 +9,14 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(not(shuttle))]
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[cfg(shuttle)]
+use shuttle::sync::{Arc, Mutex, MutexGuard};
+#[cfg(shuttle)]
+use std::sync::PoisonError;
 
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -40,6 +47,8 @@ struct Flight {
     /// When it began, in the order of invalidations.
     began: Moment,
     landing: OnceCell<Landing>,
+    /// How many seats are taken. It changes under the lock of the table alone.
+    passengers: AtomicUsize,
 }
 
 /// How a flight ended.
@@ -112,10 +121,12 @@ impl Flights {
             let flight = Arc::new(Flight {
                 began: now,
                 landing: OnceCell::new(),
+                passengers: AtomicUsize::new(0),
             });
             table.flights.insert(key.clone(), Arc::clone(&flight));
             flight
         });
+        flight.passengers.fetch_add(1, Ordering::Relaxed);
         Seat {
             shard,
             key: key.clone(),
@@ -150,14 +161,7 @@ impl Seat<'_> {
 
     /// Whether somebody waits for what the leader of this flight computes.
     pub(crate) fn has_company(&self) -> bool {
-        // The table and this seat hold one each; after an invalidation the table may not.
-        Arc::strong_count(&self.flight) > 2 || !self.is_in_table()
-    }
-
-    fn is_in_table(&self) -> bool {
-        let table = lock(self.shard);
-        let current = table.flights.get(&self.key);
-        current.is_some_and(|current| Arc::ptr_eq(current, &self.flight))
+        self.flight.passengers.load(Ordering::Relaxed) > 1
     }
 }
 
@@ -167,9 +171,10 @@ impl Drop for Seat<'_> {
     fn drop(&mut self) {
         let mut table = lock(self.shard);
         let has_landed = self.flight.landing.initialized();
-        let is_over = has_landed || Arc::strong_count(&self.flight) <= 2;
+        let is_empty = self.flight.passengers.fetch_sub(1, Ordering::Relaxed) == 1;
         let current = table.flights.get(&self.key);
-        if is_over && current.is_some_and(|current| Arc::ptr_eq(current, &self.flight)) {
+        let is_current = current.is_some_and(|current| Arc::ptr_eq(current, &self.flight));
+        if is_current && (has_landed || is_empty) {
             table.flights.remove(&self.key);
         }
         table.landed += u64::from(has_landed);
@@ -180,10 +185,8 @@ fn lock(shard: &Shard) -> MutexGuard<'_, Table> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use tokio::sync::Notify;
 
     use super::*;
@@ -268,5 +271,129 @@ mod tests {
             }
         }
         assert_eq!(flights.len(), 0);
+    }
+}
+
+/// The same under a model checker, which runs the tasks in thousands of orders, and lets another one go
+/// on at every lock and at every await: `RUSTFLAGS="--cfg shuttle" cargo test -p fast-cache-core --lib
+/// flight::model`.
+///
+/// The locks are the checker's. What waiters wait on is Tokio's own cell, whose insides are checked where
+/// they are written.
+#[cfg(all(test, shuttle))]
+mod model {
+    use futures_lite::future;
+    use shuttle::rand::{Rng as _, thread_rng};
+    use shuttle::thread;
+
+    use super::*;
+    use crate::invalidation::Invalidations;
+    use crate::site::Site;
+
+    static SITE: Site = Site::new("flight", "model", || "model");
+
+    const CALLERS: usize = 3;
+    const ORDERS: usize = 20_000;
+
+    #[derive(Default)]
+    struct Seen {
+        leading: AtomicUsize,
+        computed: AtomicUsize,
+        answered: AtomicUsize,
+    }
+
+    /// Counts who leads at a time, also when the leader is dropped or panics.
+    struct Leading<'a>(&'a Seen);
+
+    impl<'a> Leading<'a> {
+        fn begin(seen: &'a Seen) -> Self {
+            let others = seen.leading.fetch_add(1, Ordering::SeqCst);
+            assert_eq!(others, 0, "two computations run at once");
+            Self(seen)
+        }
+    }
+
+    impl Drop for Leading<'_> {
+        fn drop(&mut self) {
+            self.0.leading.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn key() -> Key {
+        Key::from_text(0, &SITE, "key")
+    }
+
+    async fn fly(flights: &Flights, seen: &Seen) {
+        let seat = flights.join(&key(), Invalidations::default().begin(), |_| true);
+        let lead = async {
+            let leading = Leading::begin(seen);
+            shuttle::future::yield_now().await;
+            shuttle::future::yield_now().await;
+            seen.computed.fetch_add(1, Ordering::SeqCst);
+            drop(leading);
+            Landing::Alone
+        };
+        seat.landing(lead).await;
+        seen.answered.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Goes on for a few polls, and then is dropped.
+    async fn give_up(flights: &Flights, seen: &Seen, polls: usize) {
+        let mut flight = Box::pin(fly(flights, seen));
+        for _ in 0..polls {
+            if future::poll_once(&mut flight).await.is_some() {
+                return;
+            }
+            shuttle::future::yield_now().await;
+        }
+    }
+
+    fn all_end_and_leave_nothing(dropped: usize) {
+        let (flights, seen) = (Arc::new(Flights::new()), Arc::new(Seen::default()));
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| {
+                let (flights, seen) = (Arc::clone(&flights), Arc::clone(&seen));
+                thread::spawn(move || {
+                    shuttle::future::block_on(async {
+                        if caller < dropped {
+                            let polls = thread_rng().gen_range(0..4);
+                            give_up(&flights, &seen, polls).await;
+                        } else {
+                            fly(&flights, &seen).await;
+                        }
+                    });
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        let answered = seen.answered.load(Ordering::SeqCst);
+        assert!(answered >= CALLERS - dropped, "a caller was not answered");
+        let computed = seen.computed.load(Ordering::SeqCst);
+        assert!((1..=CALLERS).contains(&computed) || answered == 0);
+        assert_eq!(flights.len(), 0, "a flight is left behind");
+    }
+
+    #[test]
+    fn everybody_is_answered() {
+        shuttle::check_random(|| all_end_and_leave_nothing(0), ORDERS);
+    }
+
+    #[test]
+    fn one_who_gives_up_strands_nobody() {
+        shuttle::check_random(|| all_end_and_leave_nothing(1), ORDERS);
+        shuttle::check_pct(|| all_end_and_leave_nothing(1), ORDERS, 3);
+    }
+
+    #[test]
+    fn all_but_one_give_up() {
+        shuttle::check_random(|| all_end_and_leave_nothing(2), ORDERS);
+        shuttle::check_pct(|| all_end_and_leave_nothing(2), ORDERS, 3);
+    }
+
+    #[test]
+    fn when_all_give_up_nothing_is_left() {
+        shuttle::check_random(|| all_end_and_leave_nothing(3), ORDERS);
     }
 }
