@@ -1,42 +1,13 @@
 //! One computation per key, however many ask at once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use fast_cache::{Backend, Cache, Config, InMemoryBackend, TieredBackend, cache};
-use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::support::{Calls, Hub, Remote, settle};
+use crate::support::{Calls, Gate, Hub, Remote, settle};
 
 const CALLERS: u64 = 10_000;
-
-/// A computation that waits until it is let go, and how often it began.
-#[derive(Clone)]
-struct Gate {
-    calls: Arc<Calls>,
-    open: watch::Sender<bool>,
-}
-
-impl Gate {
-    fn new() -> Self {
-        Self {
-            calls: Arc::default(),
-            open: watch::Sender::new(false),
-        }
-    }
-
-    async fn pass(&self) -> u64 {
-        let call = self.calls.next();
-        let mut open = self.open.subscribe();
-        open.wait_for(|open| *open).await.unwrap();
-        call
-    }
-
-    fn open(&self) {
-        self.open.send_replace(true);
-    }
-}
 
 #[cache(expire = 60, key = "{id}")]
 async fn slow(id: u64, gate: &Gate) -> u64 {
@@ -52,6 +23,16 @@ async fn ask(cache: &Cache, gate: &Gate, callers: u64) -> Vec<JoinHandle<u64>> {
     let tasks = tasks.collect();
     settle().await;
     tasks
+}
+
+/// In this process, over a shared store, and over two tiers.
+fn caches() -> [Cache; 3] {
+    let tiered = TieredBackend::new(Remote::default().with_bus(&Hub::default()));
+    [
+        Cache::new(InMemoryBackend::new()),
+        Cache::new(Remote::default()),
+        Cache::new(tiered),
+    ]
 }
 
 async fn one_call_for_all(backend: impl Backend) {
@@ -107,11 +88,7 @@ async fn many_callers_share_one_call_while_the_store_is_down() {
 
 #[tokio::test]
 async fn callers_that_are_dropped_strand_nobody() {
-    for backend in [true, false] {
-        let cache = match backend {
-            true => Cache::new(InMemoryBackend::new()),
-            false => Cache::new(Remote::default()),
-        };
+    for cache in caches() {
         let gate = Gate::new();
         let mut tasks = ask(&cache, &gate, CALLERS).await;
         let mut dropped = 0;
@@ -142,34 +119,33 @@ async fn callers_that_are_dropped_strand_nobody() {
 
 #[tokio::test]
 async fn a_panic_is_its_own_callers_and_the_next_one_computes() {
-    static STARTED: Notify = Notify::const_new();
-    static GO_ON: Notify = Notify::const_new();
-    static CALLS: Calls = Calls::new();
-
-    #[cache(expire = 60)]
-    async fn fragile() -> u64 {
-        let call = CALLS.next();
-        if call == 1 {
-            STARTED.notify_one();
-            GO_ON.notified().await;
-            panic!("the first one breaks");
-        }
+    #[cache(expire = 60, key = "fragile")]
+    async fn fragile(gate: &Gate) -> u64 {
+        let call = gate.pass().await;
+        assert_ne!(call, 1, "the first one breaks");
         call
     }
 
-    let cache = Cache::new(InMemoryBackend::new());
-    let first = tokio::spawn(cache.scope(fragile()));
-    STARTED.notified().await;
-    let others: Vec<_> = (0..10)
-        .map(|_| tokio::spawn(cache.scope(fragile())))
-        .collect();
-    settle().await;
-    GO_ON.notify_one();
-    assert!(first.await.unwrap_err().is_panic());
-    for other in others {
-        assert_eq!(other.await.unwrap(), 2);
+    for cache in caches() {
+        let gate = Gate::new();
+        let tasks: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let (cache, gate) = (cache.clone(), gate.clone());
+                tokio::spawn(async move { cache.scope(fragile(&gate)).await })
+            })
+            .collect();
+        settle().await;
+        assert_eq!(gate.calls.get(), 1);
+        gate.open();
+        let mut panics = 0;
+        for task in tasks {
+            match task.await {
+                Ok(value) => assert_eq!(value, 2),
+                Err(error) => panics += u64::from(error.is_panic()),
+            }
+        }
+        assert_eq!((panics, gate.calls.get()), (1, 2));
     }
-    assert_eq!(CALLS.get(), 2);
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ mod replacing;
 mod rights;
 pub(crate) mod server;
 mod slots;
+#[cfg(feature = "json")]
+mod stampede;
 
 use std::error::Error as _;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fast_cache::{Backend, BoxFuture, Bus, Error, Subscription, TOMBSTONE_BYTES};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Counts how often a function was computed.
 #[derive(Debug, Default)]
@@ -26,6 +26,33 @@ impl Calls {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A computation that waits until it is let go, and how often it began.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) calls: Arc<Calls>,
+    open: watch::Sender<bool>,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self {
+            calls: Arc::default(),
+            open: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) async fn pass(&self) -> u64 {
+        let call = self.calls.next();
+        let mut open = self.open.subscribe();
+        open.wait_for(|open| *open).await.unwrap();
+        call
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
     }
 }
 

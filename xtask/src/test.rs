@@ -73,6 +73,11 @@ fn test(steps: &mut Steps, servers: &[(&str, &str)]) -> Result<()> {
         &format!("test -p fast-cache --all-features --test it -- --test-threads 2 {with_servers}"),
         servers,
     )?;
+    // Under another configuration everything is built once more, in a folder of its own.
+    steps.cargo(
+        "test -p fast-cache-core --lib --target-dir target/model flight::model",
+        &[("RUSTFLAGS", "--cfg shuttle")],
+    )?;
     steps.cargo(&format!("test {LIBRARY} --all-targets"), &[])?;
     steps.cargo("test -p fast-cache-macros --no-default-features", &[])?;
     steps.cargo(&format!("test {FEATURED} --no-default-features"), &[])?;
