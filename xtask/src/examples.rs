@@ -10,12 +10,13 @@ use crate::http::{Reply, send};
 use crate::services::Services;
 use crate::steps::Steps;
 
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "quickstart",
     "functions",
     "custom-backend",
     "custom-coder-and-key",
     "redis-example",
+    "resilient",
     "memcached-example",
     "dynamodb-example",
 ];
@@ -67,6 +68,9 @@ pub(crate) fn check(steps: &mut Steps, services: &Services) -> Result<()> {
     steps.step("the example quickstart", quickstart)?;
     steps.step("the example custom-backend", custom_backend)?;
     steps.step("the example custom-coder-and-key", custom_coder_and_key)?;
+    if services.address("FAST_CACHE_TEST_REDIS").is_some() {
+        steps.step("the example resilient", resilient)?;
+    }
     for shared in &SHARED {
         if let Some(address) = services.address(shared.service) {
             let step = format!("the example {}", shared.example);
@@ -84,6 +88,15 @@ fn functions() -> Result<()> {
         text.contains("5 hits, 9 misses, 7 stored"),
         "it printed {text}"
     );
+    Ok(())
+}
+
+/// It fails by itself if a caller is not answered.
+fn resilient() -> Result<()> {
+    let output = Command::new(program("resilient")?).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success(), "it printed {text}");
+    ensure!(text.contains("Redis is back"), "it printed {text}");
     Ok(())
 }
 
