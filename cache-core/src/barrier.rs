@@ -79,7 +79,7 @@ impl Barriers {
             prefix: prefix.to_owned(),
             delay,
             namespaces: RwLock::default(),
-            epoch: Barrier::new(format!("epoch:{}", name_digest([prefix.as_bytes()]))),
+            epoch: Barrier::new(format!("{}#tags", cache_prefix(prefix))),
             tags: Mutex::default(),
         }
     }
@@ -162,10 +162,11 @@ impl Barriers {
     }
 
     fn tag_barrier(&self, tag: &str) -> Barrier {
-        let name = name_digest([self.prefix.as_bytes(), tag.as_bytes()]);
+        let prefix = cache_prefix(&self.prefix);
+        let name = format!("{prefix}#tag:{}", name_digest([tag.as_bytes()]));
         Barrier {
             lifetime: Some(TAG_LIFETIME),
-            ..Barrier::new(format!("tag:{name}"))
+            ..Barrier::new(name)
         }
     }
 

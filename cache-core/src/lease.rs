@@ -102,9 +102,10 @@ impl Patience {
     }
 }
 
-/// Keys of barriers end with a colon, and this one does not.
+/// Beside the barriers of the cache, whose keys end with a colon, as this one does not.
 fn lease_key(printed: &str) -> String {
     let digest = Md5::digest(printed);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("~lease:{hex}")
+    let prefix = printed.split_inclusive(':').next().unwrap_or_default();
+    format!("~{prefix}#lease:{hex}")
 }

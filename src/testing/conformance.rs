@@ -124,6 +124,11 @@ const SCENARIOS: &[Scenario] = scenarios![
     "a namespace is cleared in every process, and no other" => sharing::cleared_namespace,
     "a value from before its namespace was cleared is not served after it"
         => sharing::late_value_in_a_cleared_namespace,
+    "what is under a tag ends in every process, and nothing else" => sharing::cleared_tag,
+    "a value from before its tag was cleared is not served after it"
+        => sharing::late_value_under_a_tag,
+    "processes that lock make one computation" => sharing::one_computation,
+    "a stale value stands in for an error, until it is invalidated" => sharing::stale_value,
     "a cache is cleared in every process, and no other" => sharing::cleared_cache,
     "a lost barrier brings nothing back" => sharing::lost_barrier,
     "foreign bytes under a key are overwritten" => sharing::foreign_bytes,

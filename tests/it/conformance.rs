@@ -35,6 +35,7 @@ async fn a_replace_that_does_not_look_is_noticed() {
         "a value from before its invalidation is not served after it",
         "a value from before two invalidations is not served after a newer one expired",
         "a value that was set is not overwritten by an older one",
+        "processes that lock make one computation",
     ];
     assert_eq!(broken.await, expected);
 }

@@ -26,6 +26,25 @@ async fn other(work: Work) -> String {
     work.0.await
 }
 
+#[crate::cache(namespace = "tagged", key = "{id}", tags("all", "id:{id}"), expire = 60, crate = crate)]
+async fn tagged(id: u8, work: Work) -> String {
+    let _ = id;
+    work.0.await
+}
+
+#[crate::cache(namespace = "locked", key = "1", expire = 60, lock, crate = crate)]
+async fn locked(work: Work) -> String {
+    work.0.await
+}
+
+#[crate::cache(namespace = "fragile", key = "1", expire = "50ms", stale_if_error = 60, crate = crate)]
+async fn fragile(work: Work) -> Result<String, String> {
+    match work.0.await {
+        broken if broken == "broken" => Err(broken),
+        value => Ok(value),
+    }
+}
+
 /// What a function computes.
 struct Work(BoxFuture<'static, String>);
 
@@ -226,6 +245,83 @@ pub(super) async fn late_value_in_a_cleared_namespace(subject: Subject) -> Outco
     finish(computing).await?;
     call(&one, "newest").await;
     expect([&two, &one], "newest").await
+}
+
+pub(super) async fn cleared_tag(subject: Subject) -> Outcome {
+    let (one, two) = (subject.process(), subject.process());
+    let check = async |id, value, expected: &str| {
+        for process in [&one, &two] {
+            let served = process.scope(tagged(id, Work::giving(value))).await;
+            ensure!(
+                served == expected,
+                "{served:?} is served, and not {expected:?}"
+            );
+        }
+        Ok(())
+    };
+    check(1, "old", "old").await?;
+    check(2, "other", "other").await?;
+    one.clear_tag("id:1").await?;
+    check(1, "new", "new").await?;
+    check(2, "computed once more", "other").await?;
+    two.clear_tag("all").await?;
+    check(1, "newest", "newest").await?;
+    check(2, "newest", "newest").await
+}
+
+pub(super) async fn late_value_under_a_tag(subject: Subject) -> Outcome {
+    let (one, two) = (subject.process(), subject.process());
+    let (work, gate) = Work::waiting("old");
+    let computing = tokio::spawn(two.scope(tagged(1, work)));
+    gate.began.notified().await;
+    one.clear_tag("id:1").await?;
+    finish((computing, gate)).await?;
+    for process in [&two, &one] {
+        let value = process.scope(tagged(1, Work::giving("new"))).await;
+        ensure!(value == "new", "{value:?} is served, and not \"new\"");
+    }
+    Ok(())
+}
+
+pub(super) async fn one_computation(subject: Subject) -> Outcome {
+    let one = subject.process();
+    // What is in this process alone is not locked, and callers of one cache wait for each other.
+    let two = match subject.local() {
+        None => subject.process(),
+        Some(_) => one.clone(),
+    };
+    let (work, gate) = Work::waiting("first");
+    let computing = tokio::spawn(one.scope(locked(work)));
+    gate.began.notified().await;
+    let waiting = tokio::spawn(two.scope(locked(Work::giving("second"))));
+    while subject.local().is_none() && two.stats().lock_waits == 0 && !waiting.is_finished() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::task::yield_now().await;
+    finish((computing, gate)).await?;
+    let value = waiting.await?;
+    ensure!(value == "first", "{value:?} was computed beside \"first\"");
+    Ok(())
+}
+
+pub(super) async fn stale_value(subject: Subject) -> Outcome {
+    let (one, two) = (subject.process(), subject.process());
+    let first = one.scope(fragile(Work::giving("good"))).await;
+    ensure!(first == Ok("good".to_owned()), "it gives {first:?}");
+    let is_fresh = async || {
+        let left = two.scope(async { fragile::entry().get().await }).await?;
+        Ok::<_, Error>(left.is_some())
+    };
+    while is_fresh().await? {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let second = two.scope(fragile(Work::giving("broken"))).await;
+    ensure!(second == Ok("good".to_owned()), "it gives {second:?}");
+    let entry = one.scope(async { fragile::entry() }).await;
+    entry.invalidate().await?;
+    let third = two.scope(fragile(Work::giving("broken"))).await;
+    ensure!(third.is_err(), "an invalidated value is served");
+    Ok(())
 }
 
 pub(super) async fn cleared_cache(subject: Subject) -> Outcome {
