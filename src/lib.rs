@@ -73,10 +73,17 @@
 //!
 //! # Invalidation
 //!
-//! By entry (`get_user::entry(42).invalidate()`), by printed key ([`FastCache::clear_key`]), by
-//! namespace ([`FastCache::clear_namespace`]), or all at once ([`FastCache::clear`]). A value whose
+//! By entry (`get_user::entry(42).invalidate()`), by printed key ([`FastCache::clear_key`]), by tag
+//! ([`FastCache::clear_tag`]), by namespace ([`FastCache::clear_namespace`]), or all at once
+//! ([`FastCache::clear`]); [`macro@cache_evict`] does it when a function has changed the data. A value whose
 //! computation began before the invalidation is not served after it, in this process or in any other
 //! that shares the store.
+//!
+//! # Stale values and two tiers
+//!
+//! `stale_while_revalidate`, `stale_if_error` and `soft_timeout` serve an old value rather than a late one or an
+//! error; see [`macro@cache`]. [`TieredBackend`] holds typed values in each process, in front of a store that all
+//! share.
 //!
 //! # Tests
 //!
@@ -116,7 +123,7 @@
 //! | `axum` | | `#[cache]` on handlers, `CacheRequest`, `CacheResponse` |
 //! | `msgpack` | | the `MessagePack` coder |
 //! | `bincode` | | the `Bincode` coder; `bincode` is no longer maintained |
-//! | `testing` | | `testing::ManualClock` |
+//! | `testing` | | `testing::ManualClock`, `testing::ChaosBackend`, `testing::backend_conformance` |
 
 #[cfg(feature = "testing")]
 pub mod testing;
