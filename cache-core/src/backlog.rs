@@ -94,24 +94,40 @@ impl Backlog {
     }
 }
 
+/// The repetition is running, until this is dropped, also by a runtime that ends.
+struct Running(WeakCache);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(cache) = self.0.upgrade() {
+            let backlog = cache.engine().backlog();
+            backlog.is_running.store(false, Ordering::Release);
+        }
+    }
+}
+
 async fn repeat(cache: WeakCache) {
+    let running = Running(cache.clone());
     let mut retry = FIRST_RETRY;
     loop {
         tokio::time::sleep(retry).await;
         retry = (retry * 2).min(LAST_RETRY);
-        let Some(cache) = cache.upgrade() else { return };
-        let backlog = cache.engine().backlog();
+        let Some(strong) = cache.upgrade() else {
+            return;
+        };
+        let backlog = strong.engine().backlog();
         for change in backlog.changes() {
-            if cache.engine().repeat(&change).await.is_err() {
+            if strong.engine().repeat(&change).await.is_err() {
                 break;
             }
         }
         if backlog.changes().is_empty() {
-            backlog.is_running.store(false, Ordering::Release);
+            drop(running);
             // One that was added meanwhile has found this running.
-            if backlog.changes().is_empty() || backlog.is_running.swap(true, Ordering::AcqRel) {
-                return;
+            if !backlog.changes().is_empty() {
+                backlog.work_off(cache);
             }
+            return;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Messages between processes, and two tiers that are kept in step by them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fast_cache::{Backend, Bus, Error, RedisBackend, RedisOptions, Subscription};
@@ -149,6 +149,7 @@ async fn a_connection_of_the_applications_own_has_no_bus() {
 #[cfg(feature = "json")]
 mod tiers {
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Instant;
 
     use fast_cache::{Cache, Config, TieredBackend, cache};
 
