@@ -7,6 +7,7 @@ use std::time::Duration;
 use fast_cache::testing::ManualClock;
 use fast_cache::{Backend, Cache, Config, InMemoryBackend, TieredBackend, cache};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::support::{Hub, Remote, settle};
 
@@ -95,6 +96,14 @@ async fn call(cache: &Cache, origin: &Origin) -> Result<u64, String> {
     cache.scope(borrowed(1, origin)).await
 }
 
+/// Makes a call that goes on by itself, up to where it waits.
+async fn begin(cache: &Cache, origin: &Origin) -> JoinHandle<Result<u64, String>> {
+    let (cache, origin) = (cache.clone(), origin.clone());
+    let call = tokio::spawn(async move { call(&cache, &origin).await });
+    settle().await;
+    call
+}
+
 /// In this process, in a shared store, and in both.
 fn caches(origin: &Origin, set_up: impl Fn(Config) -> Config) -> [Cache; 3] {
     let hub = Hub::default();
@@ -115,11 +124,7 @@ async fn a_stale_value_is_computed_anew_by_one_caller_and_served_to_the_others()
         assert_eq!(call(cache, &origin).await, Ok(1));
         origin.advance(60 * SECOND);
         origin.slow(true);
-        let refresher = {
-            let (cache, origin) = (cache.clone(), origin.clone());
-            tokio::spawn(async move { call(&cache, &origin).await })
-        };
-        settle().await;
+        let refresher = begin(cache, &origin).await;
         for _ in 0..3 {
             assert_eq!(call(cache, &origin).await, Ok(1));
         }
@@ -224,10 +229,7 @@ async fn a_panic_without_a_stale_value_is_the_callers() {
         config.stale_if_error(300 * SECOND)
     });
     origin.panics(true);
-    let call = tokio::spawn({
-        let (cache, origin) = (cache.clone(), origin.clone());
-        async move { call(&cache, &origin).await }
-    });
+    let call = begin(&cache, &origin).await;
     assert!(call.await.unwrap_err().is_panic());
 }
 
@@ -259,11 +261,7 @@ async fn a_refresh_that_comes_late_does_not_overwrite() {
         assert_eq!(call(cache, &origin).await, Ok(1));
         origin.advance(60 * SECOND);
         origin.slow(true);
-        let refresher = {
-            let (cache, origin) = (cache.clone(), origin.clone());
-            tokio::spawn(async move { call(&cache, &origin).await })
-        };
-        settle().await;
+        let refresher = begin(cache, &origin).await;
         let entry = cache.scope(async { borrowed::entry(1) }).await;
         entry.set(77).await.unwrap();
         origin.0.gate.notify_one();
@@ -281,11 +279,7 @@ async fn a_refresh_is_not_kept_after_an_invalidation() {
         assert_eq!(call(cache, &origin).await, Ok(1));
         origin.advance(60 * SECOND);
         origin.slow(true);
-        let refresher = {
-            let (cache, origin) = (cache.clone(), origin.clone());
-            tokio::spawn(async move { call(&cache, &origin).await })
-        };
-        settle().await;
+        let refresher = begin(cache, &origin).await;
         cache.clear().await.unwrap();
         origin.0.gate.notify_one();
         assert_eq!(refresher.await.unwrap(), Ok(2));
@@ -299,14 +293,9 @@ async fn of_two_computations_the_one_that_began_last_is_kept() {
     let origin = Origin::default();
     let cache = origin.cache(InMemoryBackend::new(), |config| config.coalesce(false));
     origin.slow(true);
-    let spawn = || {
-        let (cache, origin) = (cache.clone(), origin.clone());
-        tokio::spawn(async move { call(&cache, &origin).await })
-    };
-    let first = spawn();
-    settle().await;
+    let first = begin(&cache, &origin).await;
     origin.slow(false);
-    assert_eq!(spawn().await.unwrap(), Ok(2));
+    assert_eq!(call(&cache, &origin).await, Ok(2));
     origin.0.gate.notify_one();
     assert_eq!(first.await.unwrap(), Ok(1));
     assert_eq!(call(&cache, &origin).await, Ok(2));
