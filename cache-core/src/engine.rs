@@ -241,6 +241,15 @@ impl Engine {
         self.counters.of(site)
     }
 
+    /// Counts a call that a value answers.
+    pub(crate) fn hit(&self, site: &Site, origin: Origin, times: Times) {
+        let counters = self.counters(site);
+        counters.hit(origin);
+        if times.is_stale() {
+            counters.stale();
+        }
+    }
+
     pub(crate) fn refreshes(&self) -> &Arc<Refreshes> {
         &self.refreshes
     }

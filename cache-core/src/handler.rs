@@ -24,7 +24,7 @@ use crate::policy::{Aging, Verdict};
 use crate::registry::{InitError, with_current};
 use crate::runtime::{
     Answer, AskedFor, CallKey, Due, End, First, Lookup, MakeKeyBuilder, Miss, Path, Purpose,
-    Settled, detach, look_up, uninitialized, wait_softly,
+    Settled, Spare, detach, look_up, uninitialized, wait_softly,
 };
 use crate::site::Site;
 use crate::tags::TagList;
@@ -249,13 +249,11 @@ where
             }
         }
         First::Miss(due) => {
-            let path = exchange.path();
-            let stale = path.copy_of(&due).and_then(|found| exchange.accept(found));
-            let stale = stale.map(|answered| answered.reply);
-            let stale = path.aging().soft_timeout.zip(stale);
+            let accept = |found| Some(exchange.accept(found)?.reply);
+            let spare = Spare::of(&exchange.path(), &due, accept);
             let purpose = due.purpose();
             let work = async move { exchange.finish::<S, F, R>(due, future, rules).await };
-            wait_softly(&cache, Box::pin(work), stale, &purpose).await
+            wait_softly(&cache, Box::pin(work), spare, &purpose).await
         }
     }
 }
@@ -615,7 +613,8 @@ impl Asked {
         }
         let mut code = stored.status();
         let mut body = stored.body().clone();
-        if not_modified(request, &headers) {
+        // What is not a success is answered as it is (RFC 9110 section 13.2.1).
+        if code.is_success() && not_modified(request, &headers) {
             code = StatusCode::NOT_MODIFIED;
             strip_for_not_modified(&mut headers);
             body.clear();
@@ -663,7 +662,9 @@ fn choose_lifetime(
 /// The lifetime, cut to the one that the response's own `Cache-Control` gives, or `None` if the
 /// response must not be stored.
 fn limit_lifetime(chosen: Lifetime, reply: &Response, site: &Site) -> Option<Lifetime> {
-    may_store(reply.status(), reply.headers(), site.vary_names()).ok()?;
+    let is_wanted = site.stores_status(reply.status());
+    let may = is_wanted.then(|| may_store(reply.headers(), site.vary_names()));
+    may?.ok()?;
     let own = ResponseDirectives::parse(reply.headers())
         .lifetime()
         .map(Duration::from_secs);

@@ -167,7 +167,6 @@ where
     let asked = miss.resolve().await;
     let cache = asked.cache.clone();
     let path = asked.path(access);
-    let patience = path.aging().soft_timeout;
     match path.first_look(join::<S>).await {
         First::Answer(returned) => returned,
         First::Due(returned, due) => {
@@ -178,10 +177,10 @@ where
             }
         }
         First::Miss(due) => {
-            let stale = patience.zip(path.copy_of(&due).and_then(join::<S>));
+            let spare = Spare::of(&path, &due, join::<S>);
             let purpose = due.purpose();
             let work = async move { finish::<S, F, R>(&asked, access, due, future, rules).await };
-            wait_softly(&cache, Box::pin(work), stale, &purpose).await
+            wait_softly(&cache, Box::pin(work), spare, &purpose).await
         }
     }
 }
@@ -237,21 +236,51 @@ where
     Ok(())
 }
 
+/// A stale answer for a call whose computation takes too long.
+pub(crate) struct Spare<R> {
+    answer: R,
+    /// For how long the computation is waited for.
+    patience: Duration,
+    site: &'static Site,
+    origin: Origin,
+    times: Times,
+}
+
+impl<R> Spare<R> {
+    /// `None` if nothing was found, if `accept` turns it down, or if the function has no soft timeout.
+    pub(crate) fn of<T>(
+        path: &Path<'_, T>,
+        due: &Due<T>,
+        accept: impl FnOnce(Found<T>) -> Option<R>,
+    ) -> Option<Self> {
+        let patience = path.aging().soft_timeout?;
+        let found = path.copy_of(due)?;
+        let (origin, times) = (found.origin, found.times);
+        Some(Self {
+            answer: accept(found)?,
+            patience,
+            site: path.site,
+            origin,
+            times,
+        })
+    }
+}
+
 /// Waits for work. If it takes longer than a stale answer lets it, gives that, and lets the work go on
 /// if it computes, and does not merely wait for others itself.
 pub(crate) async fn wait_softly<W>(
     cache: &Cache,
     mut work: Pin<Box<W>>,
-    stale: Option<(Duration, W::Output)>,
+    spare: Option<Spare<W::Output>>,
     purpose: &Purpose,
 ) -> W::Output
 where
     W: Future<Output: Send> + Send + 'static,
 {
-    let Some((patience, stale)) = stale else {
+    let Some(spare) = spare else {
         return work.await;
     };
-    if let Ok(answer) = tokio::time::timeout(patience, &mut work).await {
+    if let Ok(answer) = tokio::time::timeout(spare.patience, &mut work).await {
         return answer;
     }
     if purpose.leads.load(Ordering::Relaxed)
@@ -259,7 +288,8 @@ where
     {
         return work.await;
     }
-    stale
+    cache.engine().hit(spare.site, spare.origin, spare.times);
+    spare.answer
 }
 
 /// A call that was not answered at once, under its key.
@@ -576,11 +606,7 @@ impl<T> Path<'_, T> {
     }
 
     fn hit(&self, origin: Origin, times: Times) {
-        let counters = self.engine.counters(self.site);
-        counters.hit(origin);
-        if times.is_stale() {
-            counters.stale();
-        }
+        self.engine.hit(self.site, origin, times);
     }
 
     async fn store(&self, ticket: Ticket, value: &T, verdict: Verdict, took: u64) -> End {

@@ -18,6 +18,7 @@ pub struct Site {
     namespace: &'static str,
     version: u64,
     vary: &'static [&'static str],
+    statuses: &'static [u16],
     coalesce: Option<bool>,
     lock: Option<bool>,
     policy: Policy,
@@ -51,6 +52,7 @@ impl Site {
             namespace: "",
             version: 0,
             vary: &[],
+            statuses: &[200],
             coalesce: None,
             lock: None,
             policy: Policy::NONE,
@@ -79,6 +81,13 @@ impl Site {
     #[must_use]
     pub const fn vary(mut self, names: &'static [&'static str]) -> Self {
         self.vary = names;
+        self
+    }
+
+    /// Sets the statuses of responses that are stored, 200 alone by default.
+    #[must_use]
+    pub const fn statuses(mut self, statuses: &'static [u16]) -> Self {
+        self.statuses = statuses;
         self
     }
 
@@ -174,6 +183,11 @@ impl Site {
 
     pub(crate) fn version_number(&self) -> u64 {
         self.version
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn stores_status(&self, status: http::StatusCode) -> bool {
+        self.statuses.contains(&status.as_u16())
     }
 
     #[cfg(feature = "axum")]

@@ -18,6 +18,7 @@ pub(crate) struct Options {
     pub(crate) key: Option<Given<LitStr>>,
     pub(crate) skip: Option<Given<Vec<Ident>>>,
     pub(crate) vary: Option<Given<Vec<LitStr>>>,
+    pub(crate) statuses: Option<Given<Vec<LitInt>>>,
     pub(crate) injected_dependency_namespace: Option<Given<LitStr>>,
     pub(crate) version: Option<Given<LitInt>>,
     pub(crate) cache_if: Option<Given<Expr>>,
@@ -54,7 +55,7 @@ pub(crate) enum Companions {
     None,
 }
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "expire",
     "expire_with",
     "cache_if",
@@ -74,6 +75,7 @@ const NAMES: [&str; 24] = [
     "key_builder",
     "coder",
     "vary",
+    "statuses",
     "injected_dependency_namespace",
     "handler",
     "function",
@@ -124,6 +126,11 @@ impl Options {
             "key_builder" => set(&mut self.key_builder, name, value(input, "path")?),
             "coder" => set(&mut self.coder, name, value(input, "Json")?),
             "vary" => set(&mut self.vary, name, list(input, <LitStr as Parse>::parse)?),
+            "statuses" => set(
+                &mut self.statuses,
+                name,
+                list(input, <LitInt as Parse>::parse)?,
+            ),
             "injected_dependency_namespace" => {
                 let prefix = value(input, "\"__x\"")?;
                 set(&mut self.injected_dependency_namespace, name, prefix)

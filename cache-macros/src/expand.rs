@@ -783,6 +783,10 @@ fn site(model: &Model) -> TokenStream {
     let tagged = is_tagged.then(|| quote!(.tagged()));
     let vary = model.vary();
     let vary = (!vary.is_empty()).then(|| quote!(.vary(&[#(#vary),*])));
+    let statuses = model.options.statuses.as_ref().map(|given| {
+        let statuses = &given.value;
+        quote!(.statuses(&[#(#statuses),*]))
+    });
     quote! {
         // The name of a type in here tells functions apart that `module_path!` does not.
         struct __Here;
@@ -797,7 +801,8 @@ fn site(model: &Model) -> TokenStream {
         #lock
         #policy
         #tagged
-        #vary;
+        #vary
+        #statuses;
         &__SITE
     }
 }

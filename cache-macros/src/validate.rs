@@ -16,7 +16,7 @@ use crate::template::{Piece, separates};
 
 /// Checks all rules, and reports everything that is wrong.
 pub(crate) fn validate(model: &Model) -> Result<()> {
-    let rules: [fn(&Model) -> Result<()>; 26] = [
+    let rules: [fn(&Model) -> Result<()>; 27] = [
         not_const,
         not_unsafe,
         not_extern,
@@ -40,6 +40,7 @@ pub(crate) fn validate(model: &Model) -> Result<()> {
         key_names_arguments,
         key_keeps_arguments_apart,
         vary_names_headers,
+        statuses_can_be_stored,
         only_for_handlers,
         injected_names_are_free,
         one_response,
@@ -476,6 +477,36 @@ fn vary_names_headers(model: &Model) -> Result<()> {
     Ok(())
 }
 
+fn statuses_can_be_stored(model: &Model) -> Result<()> {
+    let Some(statuses) = &model.options.statuses else {
+        return Ok(());
+    };
+    let mut seen = Vec::new();
+    for status in &statuses.value {
+        let number = status.base10_parse::<u16>().unwrap_or_default();
+        if !(200..600).contains(&number) {
+            return Err(error(
+                status,
+                "this is no status of a final response: write one from 200 to 599",
+            ));
+        }
+        if let 206 | 304 = number {
+            return Err(error(
+                status,
+                "a response with this status answers one request, and no other: leave it out",
+            ));
+        }
+        if seen.contains(&number) {
+            return Err(error(
+                status,
+                format_args!("{number} is named twice: keep one"),
+            ));
+        }
+        seen.push(number);
+    }
+    Ok(())
+}
+
 fn is_header_name(name: &LitStr) -> bool {
     // `*` is a token too, but stands for no single header.
     let name = name.value();
@@ -489,9 +520,11 @@ fn only_for_handlers(model: &Model) -> Result<()> {
     }
     let options = &model.options;
     let vary = options.vary.as_ref().map(|given| ("vary", given.span));
+    let statuses = options.statuses.as_ref();
+    let statuses = statuses.map(|given| ("statuses", given.span));
     let injected = options.injected_dependency_namespace.as_ref();
     let injected = injected.map(|given| ("injected_dependency_namespace", given.span));
-    match vary.or(injected) {
+    match vary.or(statuses).or(injected) {
         Some((name, span)) => Err(syn::Error::new(
             span,
             format!("`{name}` is for handlers: add `handler` if this is one, or remove it"),

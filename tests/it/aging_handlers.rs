@@ -87,6 +87,13 @@ async fn slow(State(origin): State<Origin>) -> Result<String, StatusCode> {
     Ok("at last".to_owned())
 }
 
+#[cache(expire = 60, statuses(200, 301, 404))]
+async fn any_status(Path(status): Path<u16>, State(origin): State<Origin>) -> Response {
+    origin.0.calls.fetch_add(1, Ordering::SeqCst);
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [(header::LOCATION, "/elsewhere")], "text").into_response()
+}
+
 struct App {
     router: Router,
     cache: Cache,
@@ -109,6 +116,7 @@ impl App {
                 .route("/pages/{id}", get(page))
                 .route("/strict", get(strict))
                 .route("/slow", get(slow))
+                .route("/statuses/{status}", get(any_status))
                 .with_state(origin.clone()),
             cache: Cache::new(config.invalidation_delay(Duration::ZERO)),
             origin,
@@ -301,5 +309,41 @@ async fn a_tag_that_is_known_late_ends_a_response_in_the_making() {
         app.origin.0.gate.notify_one();
         early.await.unwrap().unwrap();
         assert_eq!(app.get("/pages/1").await.text, "call 2");
+    }
+}
+
+#[tokio::test]
+async fn the_statuses_that_are_named_are_stored_and_no_others() {
+    for app in App::all() {
+        for status in [200, 301, 404] {
+            let calls = app.origin.calls();
+            let miss = app.get(&format!("/statuses/{status}")).await;
+            let hit = app.get(&format!("/statuses/{status}")).await;
+            assert_eq!(
+                (miss.status.as_u16(), hit.status.as_u16()),
+                (status, status)
+            );
+            assert_eq!(hit.header(header::LOCATION), "/elsewhere");
+            assert_eq!(hit.header(header::AGE), "0");
+            assert_eq!(app.origin.calls(), calls + 1);
+
+            // Conditions are for successes.
+            let tag = hit.header(header::ETAG).to_owned();
+            let request = Request::get(format!("/statuses/{status}"))
+                .header(header::IF_NONE_MATCH, tag)
+                .body(Body::empty())
+                .unwrap();
+            let reply = app.cache.scope(app.router.clone().oneshot(request));
+            let expected = if status == 200 { 304 } else { status };
+            assert_eq!(reply.await.unwrap().status().as_u16(), expected);
+        }
+        for status in [201, 302, 403, 500] {
+            let calls = app.origin.calls();
+            for _ in 0..2 {
+                let reply = app.get(&format!("/statuses/{status}")).await;
+                assert_eq!(reply.status.as_u16(), status);
+            }
+            assert_eq!(app.origin.calls(), calls + 2);
+        }
     }
 }

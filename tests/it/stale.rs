@@ -451,6 +451,7 @@ async fn a_stale_value_stands_in_for_a_slow_computation_which_goes_on() {
         }
         assert_eq!(began.elapsed(), Duration::from_millis(500));
         assert_eq!(origin.calls(), 2);
+        assert_eq!(cache.stats().stale_hits, 100);
         origin.0.gate.notify_one();
         settle().await;
         assert_eq!(call_owned(cache, &origin).await, Ok(2), "cache {index}");

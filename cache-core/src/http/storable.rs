@@ -1,7 +1,7 @@
 //! What may be stored, and what of the request belongs into the key.
 
 use ::http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, SET_COOKIE, VARY};
-use ::http::{HeaderMap, HeaderValue, StatusCode};
+use ::http::{HeaderMap, HeaderValue};
 
 use super::directives::ResponseDirectives;
 use super::list::{self, comma};
@@ -9,8 +9,6 @@ use super::list::{self, comma};
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Another status than 200.
-    Status,
     /// It sets a cookie, which is for one client.
     SetCookie,
     /// It is a part of something (RFC 9111 section 3.4).
@@ -29,16 +27,9 @@ pub(crate) enum Refusal {
     VaryUnkeyed,
 }
 
-/// Whether a handler's response may be stored; `vary` names the request headers, in lowercase, that
-/// are part of the key.
-pub(crate) fn may_store(
-    status: StatusCode,
-    headers: &HeaderMap,
-    vary: &[&str],
-) -> Result<(), Refusal> {
-    if status != StatusCode::OK {
-        return Err(Refusal::Status);
-    }
+/// Whether a handler's response may be stored, as far as its headers say; `vary` names the request
+/// headers, in lowercase, that are part of the key.
+pub(crate) fn may_store(headers: &HeaderMap, vary: &[&str]) -> Result<(), Refusal> {
     if headers.contains_key(SET_COOKIE) {
         return Err(Refusal::SetCookie);
     }
@@ -128,19 +119,12 @@ mod tests {
     }
 
     fn store(lines: &[(&'static str, &'static str)], vary: &[&str]) -> Result<(), Refusal> {
-        may_store(StatusCode::OK, &headers(lines), vary)
+        may_store(&headers(lines), vary)
     }
 
     #[test]
-    fn a_plain_200_is_stored_and_nothing_else() {
+    fn a_plain_response_is_stored() {
         assert_eq!(store(&[("content-type", "text/html")], &[]), Ok(()));
-        for status in [201, 204, 206, 301, 304, 404, 500] {
-            let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(
-                may_store(status, &HeaderMap::new(), &[]),
-                Err(Refusal::Status)
-            );
-        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use fast_cache::cache;
 
-#[cache(statuses(200, 404))]
+#[cache(only_if(true))]
 async fn f(id: u8) -> u8 { id }
 
 fn main() {}

@@ -103,7 +103,8 @@ struct Db;
     stale_while_revalidate = 5,
     soft_timeout = 1,
     timeout = 5,
-    tags("user:{id}", "page:{id}:{page}")
+    tags("user:{id}", "page:{id}:{page}"),
+    statuses(200, 404)
 )]
 async fn show(
     Path((id, page)): Path<(u64, u64)>,
