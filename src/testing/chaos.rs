@@ -1,14 +1,18 @@
 //! A backend that misbehaves, from a seed.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fast_cache_core::local::LocalStore;
 use fast_cache_core::{Backend, BoxFuture, Bus, Error, Subscription};
 use fastrand::Rng;
+use tokio::sync::watch;
 
 /// A backend that fails, delays, loses and corrupts with given odds.
 ///
@@ -60,7 +64,7 @@ struct Odds {
 #[derive(Debug)]
 struct Dice {
     rng: Mutex<Rng>,
-    is_out: AtomicBool,
+    is_out: watch::Sender<bool>,
     is_calm: AtomicBool,
 }
 
@@ -73,7 +77,7 @@ impl<B: Backend> ChaosBackend<B> {
             odds: Odds::default(),
             dice: Arc::new(Dice {
                 rng: Mutex::new(Rng::with_seed(seed)),
-                is_out: AtomicBool::new(false),
+                is_out: watch::Sender::new(false),
                 is_calm: AtomicBool::new(false),
             }),
         }
@@ -130,9 +134,9 @@ impl<B: Backend> ChaosBackend<B> {
         self
     }
 
-    /// Begins or ends an outage, in which every operation is an error.
+    /// Begins or ends an outage, in which every operation is an error, and every subscription ends.
     pub fn outage(&self, is_out: bool) {
-        self.dice.is_out.store(is_out, Ordering::SeqCst);
+        self.dice.is_out.send_replace(is_out);
     }
 
     /// Switches all faults but an outage off, or on again.
@@ -275,14 +279,39 @@ impl Bus for ChaosBus {
             if self.dice.is_out() || self.dice.hits(self.odds.fail) {
                 return Err(refused());
             }
-            self.inner.subscribe(channel).await
+            Ok(Box::new(ChaosSubscription {
+                inner: self.inner.subscribe(channel).await?,
+                is_out: self.dice.is_out.subscribe(),
+            }) as Box<dyn Subscription>)
+        })
+    }
+}
+
+/// A subscription that ends with an outage.
+struct ChaosSubscription {
+    inner: Box<dyn Subscription>,
+    is_out: watch::Receiver<bool>,
+}
+
+impl Subscription for ChaosSubscription {
+    fn next(&mut self) -> BoxFuture<'_, Result<Bytes, Error>> {
+        Box::pin(async move {
+            let mut outage = pin!(self.is_out.wait_for(|is_out| *is_out));
+            let mut message = self.inner.next();
+            poll_fn(|context| {
+                if outage.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Err(refused()));
+                }
+                message.as_mut().poll(context)
+            })
+            .await
         })
     }
 }
 
 impl Dice {
     fn is_out(&self) -> bool {
-        self.is_out.load(Ordering::SeqCst)
+        *self.is_out.borrow()
     }
 
     /// Draws only where there is something to draw for, so that odds of zero change nothing.

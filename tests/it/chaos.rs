@@ -106,6 +106,20 @@ async fn messages_are_lost_and_overtaken() {
     assert!(!came.is_sorted());
 }
 
+#[tokio::test]
+async fn an_outage_ends_subscriptions() {
+    let chaos = ChaosBackend::new(Remote::default().with_bus(&Hub::default()), 1);
+    let bus = chaos.bus().unwrap();
+    let mut subscription = bus.subscribe("channel").await.unwrap();
+    bus.publish("channel", VALUE).await.unwrap();
+    assert_eq!(subscription.next().await.unwrap(), VALUE);
+    chaos.outage(true);
+    assert!(subscription.next().await.is_err());
+    assert!(bus.subscribe("channel").await.is_err());
+    chaos.outage(false);
+    assert!(bus.subscribe("channel").await.is_ok());
+}
+
 #[cache(expire = 60, tags("double:{n}"), lock)]
 async fn double(n: u64) -> u64 {
     n * 2

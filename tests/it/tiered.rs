@@ -218,6 +218,23 @@ async fn without_messages_nothing_here_is_relied_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_may_have_been_missed_is_dropped() {
+    let fleet = Fleet::new();
+    let (one, two) = (fleet.node().await, fleet.node().await);
+    assert_eq!(two.load().await, 0);
+    // The others lose their subscriptions, and this one is heard by nobody.
+    fleet.hub.cut();
+    fleet.hub.mend();
+    fleet.write(1);
+    one.invalidate().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    settle().await;
+    assert_eq!(two.load().await, 1);
+    assert_eq!(two.load().await, 1);
+    assert_eq!(two.stats().local_hits, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn values_here_serve_on_while_the_shared_store_is_away() {
     let fleet = Fleet::new();
     let node = fleet.node().await;
