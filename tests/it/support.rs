@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -173,6 +173,13 @@ impl Logs {
     pub(crate) async fn of<F: Future>(future: F) -> (F::Output, String) {
         use tracing::instrument::WithSubscriber as _;
 
+        // While there is just one subscriber, an event that another thread reaches first is taken for one
+        // that nobody wants, since that thread has none.
+        static SECOND: LazyLock<tracing::Dispatch> = LazyLock::new(|| {
+            let sink = tracing_subscriber::fmt().with_writer(std::io::sink);
+            tracing::Dispatch::new(sink.finish())
+        });
+        LazyLock::force(&SECOND);
         let logs = Self::default();
         let writer = logs.clone();
         let subscriber = tracing_subscriber::fmt()
