@@ -334,9 +334,9 @@ impl Cache {
     /// which does not know what is under a tag, counts 0.
     ///
     /// Functions put values under tags by `tags("user:{id}")`, and handlers also by
-    /// [`CacheResponse::tag`](crate::CacheResponse::tag). What is being computed at that moment is not
-    /// served afterwards. A shared store takes three small writes; when this returns, every process has
-    /// noticed, as for [`clear`](Self::clear).
+    /// `CacheResponse::tag`. What is being computed at that moment is not served afterwards. A shared
+    /// store takes three small writes; when this returns, every process has noticed, as for
+    /// [`clear`](Self::clear).
     ///
     /// # Errors
     ///
