@@ -16,10 +16,11 @@ use fast_cache_core::{Backend, Bus, Error};
 /// What another process invalidates or overwrites is dropped here as soon as its message comes, within
 /// milliseconds, where the remote backend has a [`Bus`]. Redis has one. While messages do not come,
 /// every lookup asks the remote backend, and when they come again, everything that is held here is
-/// dropped. Where the remote backend has none, as is so for Memcached and DynamoDB, a value is served from
-/// here for the [`local_expire`](Self::local_expire), one second by default, and may be out of date for so
-/// long. Every process that shares the store and invalidates has to use two tiers too, so that it sends
-/// messages.
+/// dropped. A message that is lost on its way, as between servers of a Redis cluster that cannot reach each
+/// other, leaves a value out of date for the [`local_expire`](Self::local_expire) at most, which is 60 seconds
+/// by default. Where the remote backend has no bus, as is so for Memcached and DynamoDB, that is the rule, and it
+/// is one second by default. Every process that shares the store and invalidates has to use two tiers too, so
+/// that it sends messages.
 ///
 /// While the remote backend fails, what is held here serves on until it expires, and what is computed
 /// is held here. Invalidations that did not reach the remote backend return their error, and are
