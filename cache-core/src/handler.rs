@@ -154,10 +154,9 @@ impl<C: CoderChoice> HandlerCall<C> {
         F: Future<Output = S::Returned>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
-        let pending = match self.lookup {
-            Lookup::Hit(reply) => return Answer::Ready(Some(reply)),
-            Lookup::Miss(pending) => Some(pending),
-            Lookup::Bypass => None,
+        let pending = match self.lookup.missed() {
+            Err(reply) => return Answer::Ready(Some(reply)),
+            Ok(pending) => pending,
         };
         let limited = within(self.site, self.timeout, future);
         Answer::Pending(Box::pin(respond::<S, C, _, R>(
@@ -181,10 +180,9 @@ impl<C: CoderChoice> HandlerCall<C> {
         F: Future<Output = S::Returned> + Send + 'static,
         R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
     {
-        let pending = match self.lookup {
-            Lookup::Hit(reply) => return Answer::Ready(Some(reply)),
-            Lookup::Miss(pending) => Some(pending),
-            Lookup::Bypass => None,
+        let pending = match self.lookup.missed() {
+            Err(reply) => return Answer::Ready(Some(reply)),
+            Ok(pending) => pending,
         };
         let limited = within(self.site, self.timeout, future);
         Answer::Pending(Box::pin(respond_owned::<S, C, _, R>(

@@ -80,17 +80,9 @@ impl<S: Shape> Call<S> {
         R: FnOnce(&S::Stored) -> Verdict,
     {
         let access = self.access;
-        match self.lookup {
-            Lookup::Hit(value) => Answer::Ready(Some(S::join(value))),
-            Lookup::Miss(miss) => Answer::Pending(Box::pin(compute::<S, F, R>(
-                Some(miss),
-                access,
-                future,
-                rules,
-            ))),
-            Lookup::Bypass => {
-                Answer::Pending(Box::pin(compute::<S, F, R>(None, access, future, rules)))
-            }
+        match self.lookup.missed() {
+            Err(value) => Answer::Ready(Some(S::join(value))),
+            Ok(miss) => Answer::Pending(Box::pin(compute::<S, F, R>(miss, access, future, rules))),
         }
     }
 
@@ -109,16 +101,10 @@ impl<S: Shape> Call<S> {
         R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
     {
         let access = self.access;
-        match self.lookup {
-            Lookup::Hit(value) => Answer::Ready(Some(S::join(value))),
-            Lookup::Miss(miss) => Answer::Pending(Box::pin(compute_owned::<S, F, R>(
-                Some(miss),
-                access,
-                future,
-                rules,
-            ))),
-            Lookup::Bypass => Answer::Pending(Box::pin(compute_owned::<S, F, R>(
-                None, access, future, rules,
+        match self.lookup.missed() {
+            Err(value) => Answer::Ready(Some(S::join(value))),
+            Ok(miss) => Answer::Pending(Box::pin(compute_owned::<S, F, R>(
+                miss, access, future, rules,
             ))),
         }
     }
@@ -142,8 +128,9 @@ where
     let asked = miss.resolve().await;
     match asked.path(access).first_look(join::<S>).await {
         First::Answer(returned) => returned,
-        First::Due(_, due) => finish::<S, F, R>(&asked, access, due, future, rules).await,
-        First::Miss(due) => finish::<S, F, R>(&asked, access, due, future, rules).await,
+        First::Due(_, due) | First::Miss(due) => {
+            finish::<S, F, R>(&asked, access, due, future, rules).await
+        }
     }
 }
 
@@ -739,6 +726,18 @@ pub(crate) enum Lookup<H, M = Box<Miss>> {
     Miss(M),
     /// This call has nothing to do with the cache.
     Bypass,
+}
+
+impl<H, M> Lookup<H, M> {
+    /// What the rest of the call needs, which is nothing for one that passes the cache by; a hit is
+    /// given back.
+    pub(crate) fn missed(self) -> Result<Option<M>, H> {
+        match self {
+            Self::Hit(hit) => Err(hit),
+            Self::Miss(miss) => Ok(Some(miss)),
+            Self::Bypass => Ok(None),
+        }
+    }
 }
 
 /// What the rest of a call needs that was not answered at once.
