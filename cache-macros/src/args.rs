@@ -91,13 +91,7 @@ pub(crate) fn parse(tokens: TokenStream) -> Result<Options> {
 impl Options {
     fn parse_list(input: ParseStream<'_>) -> Result<Self> {
         let mut options = Self::default();
-        while !input.is_empty() {
-            options.parse_option(input)?;
-            if input.is_empty() {
-                break;
-            }
-            input.parse::<Token![,]>()?;
-        }
+        each(input, |input| options.parse_option(input))?;
         Ok(options)
     }
 
@@ -165,6 +159,21 @@ impl Parse for Companions {
 /// An error at one token.
 pub(crate) fn error(at: &impl quote::ToTokens, message: impl Display) -> syn::Error {
     syn::Error::new_spanned(at, message)
+}
+
+/// Reads options with commas between them.
+pub(crate) fn each(
+    input: ParseStream<'_>,
+    mut option: impl FnMut(ParseStream<'_>) -> Result<()>,
+) -> Result<()> {
+    while !input.is_empty() {
+        option(input)?;
+        if input.is_empty() {
+            break;
+        }
+        input.parse::<Token![,]>()?;
+    }
+    Ok(())
 }
 
 pub(crate) fn set<T>(option: &mut Option<Given<T>>, name: Ident, value: T) -> Result<()> {

@@ -6,7 +6,7 @@ use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::{Expr, ExprCall, ItemFn, LitStr, Path, PathArguments, Result, Token, parse_quote};
 
-use crate::args::{Given, error, list, set, unknown_option, value};
+use crate::args::{Given, each, error, list, set, unknown_option, value};
 use crate::model::{Body, body_and_output, is_anonymous};
 
 /// The options of one `#[cache_evict(..)]`, as they were written.
@@ -38,13 +38,7 @@ pub(crate) fn try_expand(options: TokenStream, item: TokenStream) -> Result<Toke
 impl Options {
     fn parse_list(input: ParseStream<'_>) -> Result<Self> {
         let mut options = Self::default();
-        while !input.is_empty() {
-            options.parse_option(input)?;
-            if input.is_empty() {
-                break;
-            }
-            input.parse::<Token![,]>()?;
-        }
+        each(input, |input| options.parse_option(input))?;
         Ok(options)
     }
 

@@ -24,45 +24,31 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     quote!(#function #companions)
 }
 
-/// The lifetime that `expire = ..` stands for.
-pub(crate) fn lifetime(expire: &Expr, krate: &TokenStream) -> Result<TokenStream> {
-    let duration = duration(expire, krate)?;
-    if is_zero(&duration, krate) {
-        return Err(error(
-            expire,
-            "a lifetime of zero stores nothing: give a longer one, or remove `#[cache]`",
-        ));
-    }
-    Ok(duration)
-}
-
 /// The duration that an option stands for.
 pub(crate) fn duration(given: &Expr, krate: &TokenStream) -> Result<TokenStream> {
+    Ok(match literal_milliseconds(given)? {
+        Some(milliseconds) => quote!(#krate::__private::Duration::from_millis(#milliseconds)),
+        None => given.to_token_stream(),
+    })
+}
+
+/// The milliseconds of a duration that is written out; `None` for any other expression.
+pub(crate) fn literal_milliseconds(given: &Expr) -> Result<Option<u64>> {
     let lit = match given {
         Expr::Lit(ExprLit { lit, .. }) => lit,
         Expr::Unary(negated) if matches!(*negated.expr, Expr::Lit(_)) => {
             return Err(error(negated, NO_LIFETIME));
         }
-        _ => return Ok(given.to_token_stream()),
+        _ => return Ok(None),
     };
     let milliseconds = match lit {
         Lit::Int(seconds) => seconds.base10_parse::<u64>()?.checked_mul(1000),
         Lit::Str(text) => parse_lifetime(&text.value()),
         _ => None,
     };
-    match milliseconds {
-        Some(milliseconds) => Ok(milliseconds_of(milliseconds, krate)),
-        None => Err(error(lit, NO_LIFETIME)),
-    }
-}
-
-/// Whether a duration was written as zero.
-pub(crate) fn is_zero(duration: &TokenStream, krate: &TokenStream) -> bool {
-    duration.to_string() == milliseconds_of(0, krate).to_string()
-}
-
-fn milliseconds_of(milliseconds: u64, krate: &TokenStream) -> TokenStream {
-    quote!(#krate::__private::Duration::from_millis(#milliseconds))
+    milliseconds
+        .map(Some)
+        .ok_or_else(|| error(lit, NO_LIFETIME))
 }
 
 const NO_LIFETIME: &str = "this is no lifetime: write seconds, such as `60`, a text, such as \
@@ -416,7 +402,7 @@ fn rules(model: &Model) -> TokenStream {
 
 fn expire(model: &Model) -> Option<TokenStream> {
     let expire = model.options.expire.as_ref()?;
-    lifetime(&expire.value, &model.krate).ok()
+    duration(&expire.value, &model.krate).ok()
 }
 
 fn coder(model: &Model) -> TokenStream {

@@ -10,7 +10,7 @@ use syn::{
 
 use crate::args::{Given, error};
 use crate::borrows::Borrows;
-use crate::expand::{duration, is_zero, lifetime};
+use crate::expand::literal_milliseconds;
 use crate::model::{Body, Key, Kind, Model, Role, first_type, last_segment};
 use crate::template::{Piece, separates};
 
@@ -242,8 +242,11 @@ fn parameters_are_always_there(model: &Model) -> Result<()> {
 
 fn expire_is_positive(model: &Model) -> Result<()> {
     match &model.options.expire {
-        Some(Given { value, .. }) => lifetime(value, &model.krate).map(drop),
-        None => Ok(()),
+        Some(Given { value, .. }) if literal_milliseconds(value)? == Some(0) => Err(error(
+            value,
+            "a lifetime of zero stores nothing: give a longer one, or remove `#[cache]`",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -251,7 +254,7 @@ fn stale_times_are_lifetimes(model: &Model) -> Result<()> {
     let options = &model.options;
     let given = [&options.stale_while_revalidate, &options.stale_if_error];
     for given in given.into_iter().flatten() {
-        duration(&given.value, &model.krate)?;
+        literal_milliseconds(&given.value)?;
     }
     Ok(())
 }
@@ -260,8 +263,7 @@ fn timeouts_are_positive(model: &Model) -> Result<()> {
     let options = &model.options;
     let given = [&options.soft_timeout, &options.timeout];
     for given in given.into_iter().flatten() {
-        let expanded = duration(&given.value, &model.krate)?;
-        if is_zero(&expanded, &model.krate) {
+        if literal_milliseconds(&given.value)? == Some(0) {
             let message = "no computation is over in no time: give a longer timeout, or remove it";
             return Err(error(&given.value, message));
         }
