@@ -156,7 +156,9 @@ pub use fast_cache_core::Json;
 #[cfg(feature = "msgpack")]
 pub use fast_cache_core::MessagePack;
 #[cfg(feature = "axum")]
-pub use fast_cache_core::{CacheRequest, CacheResponse, CachedResponse};
+pub use fast_cache_core::{
+    CacheFuture, CacheLayer, CacheRequest, CacheResponse, CacheService, CachedResponse,
+};
 
 /// What generated code calls; not covered by semantic versioning.
 #[doc(hidden)]

@@ -12,9 +12,10 @@ use http::header::ETAG;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::key::KeyWriter;
 use crate::key::argument::{Known, Varied};
+use crate::message::{Message, damaged};
 use crate::value::{Codec, Payload};
 
 /// The request that a cached handler answers: its method, URI and headers.
@@ -179,40 +180,25 @@ impl CachedResponse {
     }
 }
 
-/// A response as a coder sees it: the length of the encoded head in four bytes, big-endian, the
-/// head, and the body. Header values are bytes, as HTTP has them. The `ETag` is kept beside it.
+/// As [`Message`] has it. The `ETag` is kept beside it.
 impl Payload for CachedResponse {
     fn encode<C: Codec>(&self, codec: &C) -> Result<Vec<u8>, Error> {
-        let headers: Vec<(&str, &[u8])> = self
-            .headers
-            .iter()
-            .filter(|(name, _)| *name != ETAG)
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        let head = codec.encode(&(self.status.as_u16(), headers))?;
-        let length = u32::try_from(head.len())
-            .map_err(|_| Error::new(ErrorKind::Encode, "the response's head is too large"))?;
-        let body = codec.encode_body(&self.body)?;
-        Ok([&length.to_be_bytes()[..], &head, &body].concat())
+        let headers = self.headers.iter().filter(|(name, _)| *name != ETAG);
+        Message::encode(codec, self.status, headers, &self.body)
     }
 
     fn decode<C: Codec>(codec: &C, etag: &[u8], bytes: &[u8]) -> Result<Self, Error> {
-        let (length, rest) = bytes.split_first_chunk().ok_or_else(damaged)?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| damaged())?;
-        let (head, body) = rest.split_at_checked(length).ok_or_else(damaged)?;
-        let (status, pairs) = codec.decode::<(u16, Vec<(String, Vec<u8>)>)>(head)?;
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            let name = HeaderName::try_from(name).map_err(|_| damaged())?;
-            let value = HeaderValue::try_from(value).map_err(|_| damaged())?;
-            headers.try_append(name, value).map_err(|_| damaged())?;
-        }
+        let Message {
+            status,
+            mut headers,
+            body,
+        } = Message::decode(codec, bytes)?;
         let etag = HeaderValue::from_bytes(etag).map_err(|_| damaged())?;
         headers.insert(ETAG, etag);
         Ok(Self {
-            status: StatusCode::from_u16(status).map_err(|_| damaged())?,
+            status,
             headers,
-            body: Bytes::from(codec.decode_body(body)?),
+            body,
         })
     }
 
@@ -221,10 +207,7 @@ impl Payload for CachedResponse {
     }
 
     fn size(&self) -> usize {
-        let header =
-            |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 64;
-        let headers: usize = self.headers.iter().map(header).sum();
-        size_of::<Self>() + headers + self.body.len()
+        size_of::<Self>() + Message::size(&self.headers, &self.body)
     }
 }
 
@@ -248,10 +231,6 @@ fn prepare(headers: &mut HeaderMap, body: &[u8]) {
     // It comes last, as it does when the response is read from a shared store.
     let own = headers.remove(ETAG);
     headers.insert(ETAG, own.unwrap_or_else(|| crate::http::entity_tag(body)));
-}
-
-fn damaged() -> Error {
-    Error::new(ErrorKind::Decode, "the stored response is damaged")
 }
 
 /// Whatever shows the head of a request.

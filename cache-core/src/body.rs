@@ -9,7 +9,7 @@ use axum_core::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-type FrameResult = Result<Frame<Bytes>, axum_core::Error>;
+pub(crate) type FrameResult = Result<Frame<Bytes>, axum_core::Error>;
 
 /// What became of a body.
 pub(crate) enum Gathered {
@@ -64,9 +64,16 @@ fn join(mut frames: VecDeque<FrameResult>, length: usize) -> Bytes {
 }
 
 /// A body of which some frames have been read already.
-struct Resumed {
+pub(crate) struct Resumed {
     frames: VecDeque<FrameResult>,
     rest: Body,
+}
+
+impl Resumed {
+    /// The body that begins with `frames`.
+    pub(crate) fn new(frames: VecDeque<FrameResult>, rest: Body) -> Self {
+        Self { frames, rest }
+    }
 }
 
 impl HttpBody for Resumed {

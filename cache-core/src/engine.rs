@@ -490,6 +490,20 @@ impl Engine {
         )
     }
 
+    /// Whether nothing has ended, before the second ticket was taken, the value that is being computed
+    /// under the first.
+    #[cfg(feature = "axum")]
+    pub(crate) fn is_still_valid(&self, computing: Ticket, now: Ticket, key: &Key) -> bool {
+        computing.agrees_with(&now)
+            && self.is_current(computing.moment, &key.printed(&self.prefix), &[])
+    }
+
+    /// The time, in milliseconds since the Unix epoch.
+    #[cfg(feature = "axum")]
+    pub(crate) fn wall(&self) -> u64 {
+        self.clock.wall()
+    }
+
     /// The value that the leader of a flight shares, unless it was invalidated before this call
     /// began.
     pub(crate) async fn share<T>(
@@ -868,6 +882,25 @@ pub(crate) enum Locked<T> {
 }
 
 impl Ticket {
+    /// The ticket of a computation whose value goes under a key that nobody has known before.
+    #[cfg(feature = "axum")]
+    pub(crate) fn for_new_key(mut self) -> Self {
+        if let Basis::Observed(observation) = self.basis {
+            self.basis = Basis::Observed(observation.of_nothing());
+        }
+        self
+    }
+
+    /// Whether a shared store was the same when both were taken, as far as invalidations are concerned.
+    #[cfg(feature = "axum")]
+    fn agrees_with(&self, other: &Self) -> bool {
+        match (self.basis, other.basis) {
+            (Basis::Observed(one), Basis::Observed(other)) => one.agrees_with(&other),
+            (Basis::Unknown, Basis::Unknown) => true,
+            _ => false,
+        }
+    }
+
     fn generations(&self) -> Option<Generations> {
         match self.basis {
             Basis::Unknown => None,

@@ -43,7 +43,17 @@ pub(crate) struct HttpConfig {
 pub(crate) struct HttpSettings {
     pub(crate) status_header: HeaderName,
     client_directives: bool,
-    max_body: usize,
+    pub(crate) max_body: usize,
+}
+
+impl HttpSettings {
+    /// What a request asks of the cache, as far as that is heard.
+    pub(crate) fn directives(&self, request: &HeaderMap) -> RequestDirectives {
+        match self.client_directives {
+            true => RequestDirectives::parse(request),
+            false => RequestDirectives::default(),
+        }
+    }
 }
 
 impl Default for HttpConfig {
@@ -551,11 +561,7 @@ impl Asked {
             Method::HEAD => true,
             _ => return None,
         };
-        let directives = if settings.client_directives {
-            RequestDirectives::parse(request.headers())
-        } else {
-            RequestDirectives::default()
-        };
+        let directives = settings.directives(request.headers());
         (!directives.no_store).then_some(Self { head, directives })
     }
 
@@ -629,13 +635,13 @@ impl Asked {
 
 /// Whether a reply came from the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
+pub(crate) enum Status {
     Hit,
     Miss,
 }
 
 impl Status {
-    fn value(self) -> HeaderValue {
+    pub(crate) fn value(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Hit => "HIT",
             Self::Miss => "MISS",

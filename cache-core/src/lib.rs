@@ -30,9 +30,13 @@ mod http;
 mod invalidation;
 mod join;
 mod key;
+#[cfg(feature = "axum")]
+mod layer;
 mod lease;
 mod limit;
 pub mod local;
+#[cfg(feature = "axum")]
+mod message;
 mod policy;
 #[doc(hidden)]
 pub mod private;
@@ -62,6 +66,8 @@ pub use crate::coder::{Coder, RegisteredCoder};
 pub use crate::companion::CacheEntry;
 pub use crate::config::Config;
 pub use crate::error::{Error, ErrorKind};
+#[cfg(feature = "axum")]
+pub use crate::layer::{CacheFuture, CacheLayer, CacheService};
 pub use crate::key::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext};
 pub use crate::registry::{Cache, FastCache, InitError};
 pub use crate::stats::{FunctionStats, Stats};

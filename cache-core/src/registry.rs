@@ -180,6 +180,8 @@ struct Shared {
     enabled: AtomicBool,
     #[cfg(feature = "axum")]
     http: crate::handler::HttpSettings,
+    #[cfg(feature = "axum")]
+    fills: crate::layer::Fills,
 }
 
 impl Cache {
@@ -208,6 +210,8 @@ impl Cache {
         Ok(Self(Arc::new_cyclic(|shared| Shared {
             #[cfg(feature = "axum")]
             http,
+            #[cfg(feature = "axum")]
+            fills: crate::layer::Fills::default(),
             key_builder: config.key_builder.clone(),
             enabled: AtomicBool::new(config.enabled),
             engine: Engine::new(config, WeakCache(shared.clone())),
@@ -365,6 +369,12 @@ impl Cache {
 
     pub(crate) fn key_builder_ref(&self) -> Option<&Arc<dyn DynKeyBuilder>> {
         self.0.key_builder.as_ref()
+    }
+
+    /// The responses whose bodies are on their way.
+    #[cfg(feature = "axum")]
+    pub(crate) fn fills(&self) -> &crate::layer::Fills {
+        &self.0.fills
     }
 
     #[cfg(feature = "axum")]

@@ -387,6 +387,24 @@ impl Reading {
 }
 
 impl Observation {
+    /// The same of a key under which there is nothing, and has never been.
+    #[cfg(feature = "axum")]
+    pub(crate) fn of_nothing(self) -> Self {
+        Self {
+            seen: None,
+            guarded_until: 0,
+            ..self
+        }
+    }
+
+    /// Whether another lookup has seen the same, so that nothing was invalidated between the two.
+    #[cfg(feature = "axum")]
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        self.seen == other.seen
+            && self.generations == other.generations
+            && self.epoch == other.epoch
+    }
+
     /// Whether there was something of ours under the key, which other processes may hold.
     pub(crate) fn saw_something(&self) -> bool {
         self.seen.is_some()

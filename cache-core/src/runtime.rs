@@ -335,7 +335,26 @@ pub(crate) struct Due<T> {
     pub(crate) leads: Arc<AtomicBool>,
 }
 
-impl<T> Path<'_, T> {
+impl<'a, T> Path<'a, T> {
+    /// The path of a call whose key is known.
+    #[cfg(feature = "axum")]
+    pub(crate) fn new(
+        engine: &'a Engine,
+        access: Access<T>,
+        site: &'static Site,
+        key: &'a Key,
+        tags: &'a TagList,
+    ) -> Self {
+        Self {
+            engine,
+            access,
+            site,
+            key,
+            tags,
+            is_early: false,
+        }
+    }
+
     pub(crate) fn aging(&self) -> Aging {
         self.engine.aging(self.site)
     }
@@ -349,19 +368,23 @@ impl<T> Path<'_, T> {
         })
     }
 
-    /// Looks into the stores before the call joins others: a hit waits for nobody. `accept` makes an
-    /// answer of what is found, or turns it down.
-    pub(crate) async fn first_look<R>(
-        &self,
-        accept: impl Fn(Found<T>) -> Option<R>,
-    ) -> First<R, T> {
-        let mut due = Due {
+    /// Looks into the stores before the call joins others: a hit waits for nobody.
+    pub(crate) async fn look(&self) -> Due<T> {
+        Due {
             start: self.engine.start(self.key),
             began: self.engine.now(),
             look: self.engine.find(self.access, self.site, self.key).await,
             refreshing: None,
             leads: Arc::default(),
-        };
+        }
+    }
+
+    /// As [`look`](Self::look), where `accept` makes an answer of what is found, or turns it down.
+    pub(crate) async fn first_look<R>(
+        &self,
+        accept: impl Fn(Found<T>) -> Option<R>,
+    ) -> First<R, T> {
+        let mut due = self.look().await;
         let Some(found) = &due.look.found else {
             return First::Miss(due);
         };
@@ -545,13 +568,24 @@ impl<T> Path<'_, T> {
     /// respect, if there is one.
     pub(crate) async fn settle(&self, first: Option<Look<T>>, purpose: &Purpose) -> Settled<T> {
         let answers = |found: &Found<T>| match purpose.is_refresh {
-            // It has to be newer than what was served meanwhile.
-            true => {
-                let since = self.engine.now().saturating_sub(purpose.began);
-                !found.times.is_stale() && found.times.age < since
-            }
+            true => !found.times.is_stale() && self.is_newer(found, purpose),
             false => self.merit(found.times) != Merit::StandIn,
         };
+        self.settle_by(first, purpose, answers).await
+    }
+
+    /// Whether a value is newer than what was served meanwhile.
+    pub(crate) fn is_newer(&self, found: &Found<T>, purpose: &Purpose) -> bool {
+        found.times.age < self.engine.now().saturating_sub(purpose.began)
+    }
+
+    /// As [`settle`](Self::settle), where `answers` says what answers the call.
+    pub(crate) async fn settle_by(
+        &self,
+        first: Option<Look<T>>,
+        purpose: &Purpose,
+        answers: impl Fn(&Found<T>) -> bool + Copy,
+    ) -> Settled<T> {
         let look = match first {
             Some(look) => look,
             None => self.engine.find(self.access, self.site, self.key).await,
@@ -592,7 +626,7 @@ impl<T> Path<'_, T> {
         }
     }
 
-    fn hit(&self, origin: Origin, times: Times) {
+    pub(crate) fn hit(&self, origin: Origin, times: Times) {
         self.engine.hit(self.site, origin, times);
     }
 
@@ -916,16 +950,16 @@ pub(crate) fn uninitialized<H, M>(site: &Site) -> Lookup<H, M> {
 /// caller's own future stays small.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub enum Answer<T, F> {
+pub enum Answer<T, F: ?Sized> {
     /// The value; `None` once it has been taken.
     Ready(Option<T>),
     /// The computation.
     Pending(Pin<Box<F>>),
 }
 
-impl<T, F> Unpin for Answer<T, F> {}
+impl<T, F: ?Sized> Unpin for Answer<T, F> {}
 
-impl<T, F: Future<Output = T>> Future for Answer<T, F> {
+impl<T, F: Future<Output = T> + ?Sized> Future for Answer<T, F> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {

@@ -1,7 +1,7 @@
 //! `Cache-Control`, of requests and of responses (RFC 9111 section 5.2).
 
 use ::http::header::{CACHE_CONTROL, PRAGMA};
-use ::http::{HeaderMap, HeaderName};
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::list::{self, comma_after};
 
@@ -14,6 +14,8 @@ pub(crate) struct RequestDirectives {
     pub(crate) max_age: Option<u64>,
     /// In seconds.
     pub(crate) min_fresh: Option<u64>,
+    /// For how long a response may have been stale, in seconds; `None` if it must not have been.
+    pub(crate) max_stale: Option<u64>,
     pub(crate) only_if_cached: bool,
 }
 
@@ -39,6 +41,10 @@ impl RequestDirectives {
                     member.seconds().unwrap_or(LONGEST),
                     u64::max,
                 );
+            } else if member.is("max-stale") {
+                // Without a value, any response will do (section 5.2.1.2).
+                let most = member.value.map_or(Some(LONGEST), |_| member.seconds());
+                parsed.max_stale = stricter(parsed.max_stale, most.unwrap_or(0), u64::min);
             } else if member.is("only-if-cached") {
                 parsed.only_if_cached = true;
             }
@@ -51,43 +57,78 @@ impl RequestDirectives {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResponseDirectives {
     pub(crate) no_store: bool,
+    pub(crate) public: bool,
     /// With field names too, which a cache may take for the unqualified form (section 5.2.2.7).
     pub(crate) private: bool,
     /// With field names too, as for `private` (section 5.2.2.4).
     pub(crate) no_cache: bool,
+    /// Stored only by caches that know its status, who may then disregard `no-store`
+    /// (section 5.2.2.3).
+    pub(crate) must_understand: bool,
+    /// In seconds (RFC 5861 section 3).
+    pub(crate) stale_while_revalidate: Option<u64>,
+    /// In seconds (RFC 5861 section 4).
+    pub(crate) stale_if_error: Option<u64>,
     /// In seconds.
     max_age: Option<u64>,
     /// In seconds.
     s_maxage: Option<u64>,
     must_revalidate: bool,
+    proxy_revalidate: bool,
 }
 
 impl ResponseDirectives {
-    /// Reads the directives of a response.
+    /// Reads the directives of a response: of `CDN-Cache-Control` if it is there and well-formed,
+    /// which then stands for all that `Cache-Control` and `Expires` say (RFC 9213 section 2), else of
+    /// `Cache-Control`.
     pub(crate) fn parse(headers: &HeaderMap) -> Self {
+        if let Some(targeted) = targeted(headers) {
+            return targeted;
+        }
         let mut parsed = Self::default();
         for member in members(headers, CACHE_CONTROL) {
-            if member.is("no-store") {
-                parsed.no_store = true;
-            } else if member.is("private") {
-                parsed.private = true;
-            } else if member.is("no-cache") {
-                parsed.no_cache = true;
-            } else if member.is("max-age") {
-                parsed.max_age = stricter(parsed.max_age, member.seconds().unwrap_or(0), u64::min);
-            } else if member.is("s-maxage") {
-                parsed.s_maxage =
-                    stricter(parsed.s_maxage, member.seconds().unwrap_or(0), u64::min);
-            } else if member.is("must-revalidate") || member.is("proxy-revalidate") {
-                parsed.must_revalidate = true;
-            }
+            let seconds = member.seconds();
+            parsed.add(|name| member.is(name), seconds);
         }
         parsed
     }
 
+    /// Takes in one directive. Seconds that make no sense are the strictest.
+    fn add(&mut self, is: impl Fn(&str) -> bool, seconds: Option<u64>) {
+        let least = |before| stricter(before, seconds.unwrap_or(0), u64::min);
+        if is("no-store") {
+            self.no_store = true;
+        } else if is("public") {
+            self.public = true;
+        } else if is("private") {
+            self.private = true;
+        } else if is("no-cache") {
+            self.no_cache = true;
+        } else if is("max-age") {
+            self.max_age = least(self.max_age);
+        } else if is("s-maxage") {
+            self.s_maxage = least(self.s_maxage);
+        } else if is("must-revalidate") {
+            self.must_revalidate = true;
+        } else if is("proxy-revalidate") {
+            self.proxy_revalidate = true;
+        } else if is("must-understand") {
+            self.must_understand = true;
+        } else if is("stale-while-revalidate") {
+            self.stale_while_revalidate = least(self.stale_while_revalidate);
+        } else if is("stale-if-error") {
+            self.stale_if_error = least(self.stale_if_error);
+        }
+    }
+
     /// Whether the response must not be served stale (sections 5.2.2.2, 5.2.2.8 and 5.2.2.10).
     pub(crate) fn forbids_stale(&self) -> bool {
-        self.must_revalidate || self.s_maxage.is_some()
+        self.must_revalidate || self.proxy_revalidate || self.s_maxage.is_some()
+    }
+
+    /// Whether the response may be shared though its request had `Authorization` (section 3.5).
+    pub(crate) fn shares_authorized(&self) -> bool {
+        self.public || self.must_revalidate || self.s_maxage.is_some()
     }
 
     /// How long a shared cache may keep the response, in seconds: `s-maxage`, else `max-age`
@@ -96,6 +137,40 @@ impl ResponseDirectives {
         self.s_maxage.or(self.max_age)
     }
 }
+
+/// The directives that are meant for caches such as this one; `None` if there are none, or if the
+/// header is no dictionary (RFC 9213 section 2.1, RFC 9651 section 3.2).
+pub(super) fn targeted(headers: &HeaderMap) -> Option<ResponseDirectives> {
+    let lines: Vec<&[u8]> = headers
+        .get_all(CDN_CACHE_CONTROL)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let dictionary: sfv::Dictionary = sfv::Parser::new(&lines.join(&b", "[..])).parse().ok()?;
+    if dictionary.is_empty() {
+        return None;
+    }
+    let mut parsed = ResponseDirectives::default();
+    for (name, entry) in &dictionary {
+        let sfv::ListEntry::Item(item) = entry else {
+            continue;
+        };
+        let seconds = match &item.bare_item {
+            // What is switched off in so many words is not asked for.
+            sfv::BareItem::Boolean(false) => continue,
+            sfv::BareItem::Integer(seconds) => u64::try_from(i64::from(*seconds)).ok(),
+            _ => None,
+        };
+        let seconds = seconds.map(|seconds| seconds.min(LONGEST));
+        parsed.add(|directive| directive == name.as_str(), seconds);
+    }
+    Some(parsed)
+}
+
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 /// A count of seconds that cannot be represented is taken for this one (section 1.2.2).
 const LONGEST: u64 = 1 << 31;
@@ -222,6 +297,7 @@ mod tests {
             no_cache: true,
             max_age: Some(5),
             min_fresh: Some(3),
+            max_stale: None,
             only_if_cached: true,
         };
         assert_eq!(parsed, expected);
@@ -285,7 +361,52 @@ mod tests {
         assert!(!response(&["max-age=5"]).forbids_stale());
     }
 
+    #[test]
+    fn max_stale_has_a_bound_or_none() {
+        assert_eq!(request(&["max-stale=5"]).max_stale, Some(5));
+        assert_eq!(request(&["max-stale"]).max_stale, Some(LONGEST));
+        assert_eq!(request(&["max-stale=x"]).max_stale, Some(0));
+        assert_eq!(request(&["max-age=1"]).max_stale, None);
+    }
+
+    #[test]
+    fn what_was_authorized_is_shared_only_if_it_says_so() {
+        for shared in ["public", "must-revalidate", "s-maxage=5"] {
+            assert!(response(&[shared]).shares_authorized(), "{shared}");
+        }
+        for own in ["max-age=5", "proxy-revalidate", ""] {
+            assert!(!response(&[own]).shares_authorized(), "{own}");
+        }
+    }
+
+    #[test]
+    fn a_targeted_field_stands_for_all_others() {
+        let with = |targeted: &'static str| {
+            let mut headers = headers(&["no-store, max-age=5"]);
+            headers.insert(CDN_CACHE_CONTROL, HeaderValue::from_static(targeted));
+            ResponseDirectives::parse(&headers)
+        };
+        assert_eq!(with("max-age=60").lifetime(), Some(60));
+        assert!(!with("max-age=60").no_store);
+        assert!(with("private, max-age=60").private);
+        assert!(!with("private=?0, max-age=60").private);
+        assert_eq!(with("max-age=\"60\"").lifetime(), Some(0));
+        // What is no dictionary does not count (RFC 9213 section 2.1).
+        for ignored in ["", "max-age=60 private", "Max-Age=60", "max-age=60,"] {
+            assert!(with(ignored).no_store, "{ignored}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn arbitrary_targeted_fields_never_panic(line: Vec<u8>) {
+            if let Ok(line) = HeaderValue::from_bytes(&line) {
+                let mut headers = HeaderMap::new();
+                headers.append(CDN_CACHE_CONTROL, line);
+                ResponseDirectives::parse(&headers);
+            }
+        }
+
         #[test]
         fn whatever_comes_first_a_directive_on_its_own_line_counts(line: String) {
             if let Ok(line) = HeaderValue::from_str(&line) {

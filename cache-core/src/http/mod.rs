@@ -1,10 +1,26 @@
 //! The rules of HTTP caching (RFC 9110 and RFC 9111), without any I/O.
 
+mod date;
 mod directives;
+mod freshen;
+mod freshness;
+mod hop;
 mod list;
+mod range;
+mod status;
 mod storable;
+mod target;
 mod validators;
+mod vary;
 
+pub(crate) use date::{date_value, moment};
 pub(crate) use directives::{RequestDirectives, ResponseDirectives};
-pub(crate) use storable::{add_vary, is_personal, key_values, may_store};
+pub(crate) use freshen::{freshened, has_validator, make_complete};
+pub(crate) use freshness::{explicit_lifetime, heuristic_lifetime, initial_age, is_dated};
+pub(crate) use hop::strip_hop_by_hop;
+pub(crate) use range::{Wanted, wanted};
+pub(crate) use status::{CacheStatus, Forward};
+pub(crate) use storable::{Candidate, is_personal, may_share, may_store};
+pub(crate) use target::{Target, forwarded, is_plain};
 pub(crate) use validators::{entity_tag, not_modified, strip_for_not_modified};
+pub(crate) use vary::{add_vary, selecting_value, sort as sort_names, vary_names};

@@ -1,10 +1,10 @@
 //! What may be stored, and what of the request belongs into the key.
 
-use ::http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, SET_COOKIE, VARY};
-use ::http::{HeaderMap, HeaderValue};
+use ::http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, SET_COOKIE};
+use ::http::{HeaderMap, StatusCode};
 
 use super::directives::ResponseDirectives;
-use super::list::{self, comma};
+use super::vary::{members, vary_names};
 
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub(crate) enum Refusal {
     VaryAll,
     /// It varies with a request header that is not in the key.
     VaryUnkeyed,
+    /// It is for a request with `Authorization`, and does not say that others may have it.
+    Authorized,
+    /// Its status is not one that can be stored, or that the response wants to be understood.
+    Status,
 }
 
 /// Whether a handler's response may be stored, as far as its headers say; `vary` names the request
@@ -37,7 +41,7 @@ pub(crate) fn may_store(headers: &HeaderMap, vary: &[&str]) -> Result<(), Refusa
         return Err(Refusal::ContentRange);
     }
     may_store_directives(&ResponseDirectives::parse(headers))?;
-    for name in vary_names(headers) {
+    for name in members(headers) {
         if name == b"*" {
             return Err(Refusal::VaryAll);
         }
@@ -46,6 +50,58 @@ pub(crate) fn may_store(headers: &HeaderMap, vary: &[&str]) -> Result<(), Refusa
         }
     }
     Ok(())
+}
+
+/// A response that a shared cache may store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) directives: &'a ResponseDirectives,
+    /// Whether its request had `Authorization`, which is not in the key.
+    pub(crate) is_authorized: bool,
+    /// Whether cookies that it sets may be given to others.
+    pub(crate) shares_cookies: bool,
+}
+
+/// Whether a shared cache may store a response, as far as its status and headers say (RFC 9111
+/// section 3). It may be of no use without being validated.
+pub(crate) fn may_share(response: Candidate<'_>) -> Result<(), Refusal> {
+    let Candidate {
+        status,
+        headers,
+        directives,
+        ..
+    } = response;
+    let is_final = !status.is_informational();
+    let is_whole = !matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
+    if !is_final || !is_whole || directives.must_understand && !is_understood(status) {
+        return Err(Refusal::Status);
+    }
+    if directives.no_store && !directives.must_understand {
+        return Err(Refusal::NoStore);
+    }
+    if directives.private {
+        return Err(Refusal::Private);
+    }
+    if response.is_authorized && !directives.shares_authorized() {
+        return Err(Refusal::Authorized);
+    }
+    if headers.contains_key(SET_COOKIE) && !response.shares_cookies {
+        return Err(Refusal::SetCookie);
+    }
+    if vary_names(headers).is_none() {
+        return Err(Refusal::VaryAll);
+    }
+    Ok(())
+}
+
+/// Whether a status has a meaning that is known here: those of RFC 9110 section 15 that are final.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=205 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505
+    )
 }
 
 fn may_store_directives(directives: &ResponseDirectives) -> Result<(), Refusal> {
@@ -72,34 +128,6 @@ pub(crate) fn is_personal(request: &HeaderMap, vary: &[&str]) -> bool {
         .any(|name| request.contains_key(name) && !is_named(name.as_str().as_bytes(), vary))
 }
 
-/// Says in `Vary` which request headers took part in the key, besides what it says already.
-pub(crate) fn add_vary(headers: &mut HeaderMap, names: &[&str]) {
-    for name in names {
-        if vary_names(headers).any(|named| named.eq_ignore_ascii_case(name.as_bytes())) {
-            continue;
-        }
-        if let Ok(value) = HeaderValue::from_str(name) {
-            headers.append(VARY, value);
-        }
-    }
-}
-
-/// The lines of one request header, trimmed; none if it is absent. `name` may be in any case.
-///
-/// The map is asked by the text itself, since a `HeaderName` of an unregistered name is allocated,
-/// and this runs on every hit.
-pub(crate) fn key_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .get_all(name)
-        .iter()
-        .map(|line| line.as_bytes().trim_ascii())
-}
-
-/// The members of `Vary`, over all of its lines.
-fn vary_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    list::members(headers, VARY, comma)
-}
-
 fn is_named(name: &[u8], names: &[&str]) -> bool {
     names
         .iter()
@@ -120,6 +148,49 @@ mod tests {
 
     fn store(lines: &[(&'static str, &'static str)], vary: &[&str]) -> Result<(), Refusal> {
         may_store(&headers(lines), vary)
+    }
+
+    fn share(status: u16, lines: &[(&'static str, &'static str)]) -> Result<(), Refusal> {
+        let headers = headers(lines);
+        may_share(Candidate {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: &headers,
+            directives: &ResponseDirectives::parse(&headers),
+            is_authorized: headers.contains_key(AUTHORIZATION),
+            shares_cookies: headers.contains_key("x-cookies-too"),
+        })
+    }
+
+    #[test]
+    fn a_shared_cache_leaves_alone_what_is_for_one_client() {
+        let refusals = [
+            (("cache-control", "no-store"), Refusal::NoStore),
+            (("cache-control", "private, max-age=60"), Refusal::Private),
+            (("authorization", "x"), Refusal::Authorized),
+            (("set-cookie", "a=b"), Refusal::SetCookie),
+            (("vary", "accept, *"), Refusal::VaryAll),
+        ];
+        for (line, refusal) in refusals {
+            assert_eq!(share(200, &[line]), Err(refusal));
+        }
+        let public = [("authorization", "x"), ("cache-control", "public")];
+        assert_eq!(share(200, &public), Ok(()));
+        let cookies = [("set-cookie", "a=b"), ("x-cookies-too", "")];
+        assert_eq!(share(200, &cookies), Ok(()));
+        assert_eq!(share(200, &[("cache-control", "no-cache")]), Ok(()));
+    }
+
+    #[test]
+    fn statuses_are_whole_and_understood_if_they_have_to_be() {
+        for status in [200, 204, 301, 404, 500, 599] {
+            assert_eq!(share(status, &[]), Ok(()), "{status}");
+        }
+        for status in [101, 206, 304] {
+            assert_eq!(share(status, &[]), Err(Refusal::Status), "{status}");
+        }
+        let strict = [("cache-control", "must-understand, no-store")];
+        assert_eq!(share(200, &strict), Ok(()));
+        assert_eq!(share(599, &strict), Err(Refusal::Status));
     }
 
     #[test]
@@ -180,24 +251,5 @@ mod tests {
         ));
         assert!(!is_personal(&headers(&[("cookie", "a=b")]), &["cookie"]));
         assert!(!is_personal(&headers(&[("accept", "text/html")]), &[]));
-    }
-
-    #[test]
-    fn vary_is_merged_without_repeating() {
-        let mut merged = headers(&[("vary", "Accept-Language")]);
-        add_vary(&mut merged, &["accept-language", "accept"]);
-        let lines: Vec<_> = merged.get_all(VARY).iter().collect();
-        assert_eq!(lines, ["Accept-Language", "accept"]);
-    }
-
-    #[test]
-    fn absent_and_empty_lines_differ() {
-        let map = headers(&[("x-a", ""), ("x-b", " 1 "), ("x-b", "2")]);
-        let read = |name| key_values(&map, name).collect::<Vec<_>>();
-        assert_eq!(read("x-a"), [b""]);
-        assert_eq!(read("x-b"), [b"1", b"2"]);
-        assert!(read("x-c").is_empty());
-        assert_eq!(read("X-A"), [b""]);
-        assert!(read("not a name").is_empty());
     }
 }

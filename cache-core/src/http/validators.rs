@@ -1,14 +1,13 @@
 //! Entity tags, and requests that are answered with 304 (RFC 9110 sections 8.8 and 13).
 
-use std::time::SystemTime;
-
 use ::http::header::{
-    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRAILER, TRANSFER_ENCODING,
 };
-use ::http::{HeaderMap, HeaderName, HeaderValue};
+use ::http::{HeaderMap, HeaderValue};
 use md5::{Digest, Md5};
 
+use super::date::date;
 use super::list::{self, comma_after};
 
 /// The strong entity tag of a body: a digest of its bytes, the same on every machine.
@@ -28,7 +27,8 @@ pub(crate) fn entity_tag(body: &[u8]) -> HeaderValue {
 /// Whether the copy that the client has is current, so that 304 is the answer.
 ///
 /// `If-None-Match` is compared weakly, and where it is present, `If-Modified-Since` does not count
-/// (sections 13.1.2, 13.1.3 and 13.2.2).
+/// (sections 13.1.2, 13.1.3 and 13.2.2). A response that does not say when it was last modified was no
+/// later than it was made (RFC 9111 section 4.3.2).
 pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         return response
@@ -38,7 +38,11 @@ pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
     let Some(since) = date(request, IF_MODIFIED_SINCE) else {
         return false;
     };
-    date(response, LAST_MODIFIED).is_some_and(|modified| modified <= since)
+    let name = match response.contains_key(LAST_MODIFIED) {
+        true => LAST_MODIFIED,
+        false => DATE,
+    };
+    date(response, name).is_some_and(|modified| modified <= since)
 }
 
 /// Takes out of a 304 what describes a body that it does not have, or how that is sent
@@ -81,16 +85,6 @@ fn tag_end(list: &[u8]) -> usize {
 /// An entity tag without the mark of a weak one.
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
-}
-
-/// The date in a header; `None` if it is absent, repeated or no date.
-fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
-    let mut lines = headers.get_all(name).iter();
-    let line = lines.next()?.to_str().ok()?;
-    if lines.next().is_some() {
-        return None;
-    }
-    httpdate::parse_http_date(line).ok()
 }
 
 #[cfg(test)]

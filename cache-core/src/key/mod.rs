@@ -19,6 +19,8 @@ use crate::site::{self, Owner, Site};
 
 pub use builder::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext, erase_key_builder};
 pub(crate) use canonical::{KeyBytes, encoded_size};
+#[cfg(feature = "axum")]
+pub(crate) use canonical::{write_bytes, write_str};
 pub use print::escaped;
 pub(crate) use print::{cache_prefix, digest as name_digest, key_prefix};
 
@@ -204,6 +206,24 @@ impl Key {
         }
     }
 
+    /// The key of a function whose arguments have been written already; `None` if the function cannot be
+    /// told apart from another.
+    #[cfg(feature = "axum")]
+    pub(crate) fn from_bytes(prefix: u32, site: &'static Site, bytes: KeyBytes) -> Option<Self> {
+        Some(Self {
+            space: space(prefix, site.id()?),
+            bytes,
+        })
+    }
+
+    /// The key of something that belongs to what this is the key of.
+    #[cfg(feature = "axum")]
+    pub(crate) fn extended(&self, more: &[u8]) -> Self {
+        let mut extended = self.clone();
+        extended.bytes.extend_from_slice(more);
+        extended
+    }
+
     pub(crate) fn local(&self) -> LocalKey<'_> {
         LocalKey {
             space: self.space,
@@ -231,10 +251,16 @@ pub(crate) fn headers_suffix(headers: &http::HeaderMap, names: &[&str]) -> Strin
 #[cfg(feature = "axum")]
 fn write_headers(bytes: &mut KeyBytes, headers: &http::HeaderMap, names: &[&str]) {
     for name in names {
-        for value in crate::http::key_values(headers, name) {
-            canonical::write_bytes(bytes, value);
-        }
-        canonical::write_str(bytes, "");
+        write_optional(bytes, crate::http::selecting_value(headers, name).as_deref());
+    }
+}
+
+/// Appends a byte string, or that there is none.
+#[cfg(feature = "axum")]
+pub(crate) fn write_optional(bytes: &mut KeyBytes, value: Option<&[u8]>) {
+    match value {
+        Some(value) => canonical::write_bytes(bytes, value),
+        None => canonical::write_str(bytes, ""),
     }
 }
 

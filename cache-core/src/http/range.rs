@@ -1,0 +1,143 @@
+//! Parts of a stored response (RFC 9110 section 14).
+
+use std::ops::Range;
+
+use ::http::HeaderMap;
+use ::http::header::{ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use http_range_header::{EndPosition, StartPosition, parse_range_header};
+
+use super::date::date;
+
+/// What a request wants of a complete response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All of it: there is no `Range`, or none that has to be respected.
+    Whole,
+    /// These bytes.
+    Part(Range<usize>),
+    /// Bytes that it does not have: 416.
+    Unsatisfiable,
+}
+
+/// What a request wants of a response of so many bytes.
+///
+/// Of several ranges at once, of units other than bytes, and of what is not well-formed, the whole is
+/// the answer, as section 14.2 lets it be.
+pub(crate) fn wanted(request: &HeaderMap, response: &HeaderMap, length: usize) -> Wanted {
+    let mut lines = request.get_all(RANGE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Wanted::Whole;
+    };
+    let parsed = line.to_str().ok().map(parse_range_header);
+    let Some(Ok(parsed)) = parsed else {
+        return Wanted::Whole;
+    };
+    let [range] = &parsed.ranges[..] else {
+        return Wanted::Whole;
+    };
+    if !is_still_the_same(request, response) {
+        return Wanted::Whole;
+    }
+    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    let start = match range.start {
+        StartPosition::Index(start) => index(start),
+        StartPosition::FromLast(0) => length,
+        StartPosition::FromLast(count) => length.saturating_sub(index(count)),
+    };
+    let end = match range.end {
+        EndPosition::Index(last) => index(last).saturating_add(1).min(length),
+        EndPosition::LastByte => length,
+    };
+    if start >= length {
+        return Wanted::Unsatisfiable;
+    }
+    if start >= end {
+        return Wanted::Whole;
+    }
+    Wanted::Part(start..end)
+}
+
+/// Whether the parts that the client has are of this response. A tag must be strong on both sides, and a
+/// date the very same (section 13.1.5).
+fn is_still_the_same(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let mut lines = request.get_all(IF_RANGE).iter();
+    let Some(line) = lines.next() else {
+        return true;
+    };
+    if lines.next().is_some() {
+        return false;
+    }
+    let line = line.as_bytes().trim_ascii();
+    if line.starts_with(b"\"") {
+        return response.get(ETAG).is_some_and(|tag| tag.as_bytes() == line);
+    }
+    let known = date(request, IF_RANGE);
+    known.is_some() && known == date(response, LAST_MODIFIED)
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        headers
+    }
+
+    fn range(line: &'static str) -> Wanted {
+        wanted(&headers(&[("range", line)]), &HeaderMap::new(), 10)
+    }
+
+    #[test]
+    fn one_range_is_cut_out() {
+        assert_eq!(range("bytes=0-1"), Wanted::Part(0..2));
+        assert_eq!(range("bytes=1-"), Wanted::Part(1..10));
+        assert_eq!(range("bytes=-3"), Wanted::Part(7..10));
+        assert_eq!(range("bytes=-30"), Wanted::Part(0..10));
+        assert_eq!(range("bytes=5-99"), Wanted::Part(5..10));
+        assert_eq!(range("bytes=9-9"), Wanted::Part(9..10));
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_satisfied() {
+        assert_eq!(range("bytes=10-"), Wanted::Unsatisfiable);
+        assert_eq!(range("bytes=99-100"), Wanted::Unsatisfiable);
+        assert_eq!(range("bytes=-0"), Wanted::Unsatisfiable);
+    }
+
+    #[test]
+    fn everything_else_is_answered_by_the_whole() {
+        for line in ["", "bytes", "bytes=", "bytes=5-2", "bytes=0-1,3-4", "lines=0-1", "bytes=a-b"] {
+            assert_eq!(range(line), Wanted::Whole, "{line}");
+        }
+        assert_eq!(wanted(&HeaderMap::new(), &HeaderMap::new(), 10), Wanted::Whole);
+        let twice = headers(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]);
+        assert_eq!(wanted(&twice, &HeaderMap::new(), 10), Wanted::Whole);
+    }
+
+    #[test]
+    fn a_part_of_something_else_is_not_completed() {
+        const DAY: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
+        const NEXT_DAY: &str = "Thu, 02 Jan 2020 00:00:00 GMT";
+        let part = |condition, etag, modified| {
+            let request = headers(&[("range", "bytes=0-1"), ("if-range", condition)]);
+            let response = headers(&[("etag", etag), ("last-modified", modified)]);
+            wanted(&request, &response, 10) == Wanted::Part(0..2)
+        };
+        assert!(part("\"a\"", "\"a\"", DAY));
+        assert!(!part("\"b\"", "\"a\"", DAY));
+        assert!(!part("W/\"a\"", "W/\"a\"", DAY));
+        assert!(!part("\"a\"", "W/\"a\"", DAY));
+        assert!(part(DAY, "\"a\"", DAY));
+        assert!(!part(NEXT_DAY, "\"a\"", DAY));
+        assert!(!part("x", "\"a\"", DAY));
+    }
+}

@@ -1,0 +1,178 @@
+//! `Vary`: which requests a stored response answers (RFC 9111 section 4.1).
+
+use ::http::header::{ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY};
+use ::http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::list::{self, comma};
+
+/// The request headers that a response depends on, sorted and each once; `None` if no request but its
+/// own is known to get the same one: `Vary` has a `*`, or a member that is no name of a header.
+pub(crate) fn vary_names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
+    let mut names = Vec::new();
+    for member in members(response) {
+        if member == b"*" {
+            return None;
+        }
+        names.push(HeaderName::from_bytes(member).ok()?);
+    }
+    sort(&mut names);
+    Some(names)
+}
+
+/// Puts names into the order in which they are compared, each once.
+pub(crate) fn sort(names: &mut Vec<HeaderName>) {
+    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
+}
+
+/// The members of `Vary`, over all of its lines.
+pub(super) fn members(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    list::members(headers, VARY, comma)
+}
+
+/// The value of one request header, in a form that is the same for all values that mean the same; `None`
+/// if it is absent.
+///
+/// Lines are joined as anybody on the way may join them (RFC 9110 section 5.3). In a list of preferences
+/// among languages, codings or charsets neither case nor white space nor order counts (RFC 9110
+/// section 12.5). Nothing is known of the syntax of other headers, so that everything in them counts.
+pub(crate) fn selecting_value(request: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+    let mut lines = request.get_all(name).iter();
+    let first = lines.next()?.as_bytes().trim_ascii();
+    let mut joined = first.to_vec();
+    for line in lines {
+        joined.extend_from_slice(b", ");
+        joined.extend_from_slice(line.as_bytes().trim_ascii());
+    }
+    match is_preference(name).then(|| preferences(&joined)).flatten() {
+        Some(preferences) => Some(preferences),
+        None => Some(joined),
+    }
+}
+
+fn is_preference(name: &str) -> bool {
+    [ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE]
+        .iter()
+        .any(|preference| name.eq_ignore_ascii_case(preference.as_str()))
+}
+
+/// The members of a list of preferences in lowercase, without white space and weights of 1, sorted. `None`
+/// for a list that is not well-formed, which keeps its own form.
+fn preferences(list: &[u8]) -> Option<Vec<u8>> {
+    let list = std::str::from_utf8(list).ok()?.to_ascii_lowercase();
+    let mut members = Vec::new();
+    for member in list.split(',').map(str::trim).filter(|member| !member.is_empty()) {
+        let mut parts = member.split(';').map(str::trim);
+        let what = parts.next().filter(|what| is_token(what))?;
+        let weight = match parts.next() {
+            None => "",
+            Some(weight) => weight.strip_prefix("q=").filter(|weight| is_token(weight))?,
+        };
+        if parts.next().is_some() {
+            return None;
+        }
+        members.push(match weight.trim_end_matches('0').trim_end_matches('.') {
+            "" | "1" if weight != "0" => what.to_owned(),
+            weight => format!("{what};q={weight}"),
+        });
+    }
+    members.sort_unstable();
+    Some(members.join(",").into_bytes())
+}
+
+/// Whether a text is one word (RFC 9110 section 5.6.2).
+fn is_token(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_part)
+}
+
+/// Says in `Vary` which request headers took part in the key, besides what it says already.
+pub(crate) fn add_vary(headers: &mut HeaderMap, names: &[&str]) {
+    for name in names {
+        if members(headers).any(|named| named.eq_ignore_ascii_case(name.as_bytes())) {
+            continue;
+        }
+        if let Ok(value) = HeaderValue::from_str(name) {
+            headers.append(VARY, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(name: &'static str, lines: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(name, HeaderValue::from_str(line).unwrap());
+        }
+        headers
+    }
+
+    fn names(lines: &[&str]) -> Option<Vec<String>> {
+        let names = vary_names(&headers("vary", lines))?;
+        Some(names.iter().map(ToString::to_string).collect())
+    }
+
+    fn value(name: &'static str, lines: &[&str]) -> Option<String> {
+        let value = selecting_value(&headers(name, lines), name)?;
+        Some(String::from_utf8(value).unwrap())
+    }
+
+    #[test]
+    fn names_are_sorted_and_in_lowercase() {
+        let expected = ["accept", "cookie", "foo"].map(str::to_owned).to_vec();
+        assert_eq!(names(&["Foo, ,Accept", "foo,Cookie"]), Some(expected));
+        assert_eq!(names(&[]), Some(vec![]));
+    }
+
+    #[test]
+    fn a_star_anywhere_and_what_is_no_name_match_nothing() {
+        for lines in [&["*"][..], &["*, *"], &[", *"], &["foo, *"], &["foo", "*"], &["a b"]] {
+            assert_eq!(names(lines), None, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn preferences_have_one_form() {
+        let form = value("accept-language", &["de,en;q=0.5"]);
+        for lines in [
+            &["EN;q=0.5, de"][..],
+            &[" de ;q=1.0 ,,  en ; q=0.50"],
+            &["en;q=0.5", "de;q=1"],
+        ] {
+            assert_eq!(value("accept-language", lines), form, "{lines:?}");
+        }
+        for lines in [&["de,en"][..], &["de"], &["de,en;q=0"], &["de,en;q=0.05"], &[""]] {
+            assert_ne!(value("accept-language", lines), form, "{lines:?}");
+        }
+        assert_ne!(value("accept-encoding", &["gzip;q=0"]), value("accept-encoding", &["gzip"]));
+        assert_eq!(value("accept-encoding", &["br;q=0.000"]), value("accept-encoding", &["br;q=0"]));
+    }
+
+    #[test]
+    fn of_other_headers_everything_counts_but_how_lines_are_split() {
+        assert_eq!(value("x-user", &["Doe, Ada"]).as_deref(), Some("Doe, Ada"));
+        assert_eq!(value("x-user", &["Doe", "Ada"]), value("x-user", &["Doe, Ada"]));
+        assert_ne!(value("x-user", &["Doe,Ada"]), value("x-user", &["Doe, Ada"]));
+        assert_ne!(value("x-user", &["doe, ada"]), value("x-user", &["Doe, Ada"]));
+        assert_ne!(value("x-user", &[]), value("x-user", &[""]));
+        let odd = "de; en=\"a, b\"";
+        assert_eq!(value("accept-language", &[odd]).as_deref(), Some(odd));
+    }
+
+    proptest! {
+        #[test]
+        fn the_form_of_a_form_is_the_form(line: String) {
+            if HeaderValue::from_str(&line).is_ok() {
+                let form = value("accept-language", &[&line]);
+                if let Some(text) = &form {
+                    prop_assert_eq!(value("accept-language", &[text]), form.clone());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a request asks of the cache.
+
+use http::header::{AUTHORIZATION, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
+use http::request::Parts;
+use http::{HeaderName, Method};
+
+use crate::handler::HttpSettings;
+use crate::http::{
+    RequestDirectives, Target, forwarded, is_personal, is_plain, selecting_value,
+};
+use crate::key::{Key, KeyBytes, write_bytes, write_optional, write_str};
+
+use super::Settings;
+
+/// A request that the cache may answer, and whose response it may store.
+pub(super) struct Asked {
+    /// The head of the request, as it came. Its body is empty.
+    pub(super) parts: Parts,
+    pub(super) target: Target,
+    pub(super) directives: RequestDirectives,
+    pub(super) is_head: bool,
+    pub(super) is_ranged: bool,
+    /// Whether it has `Authorization`, which does not take part in the key.
+    pub(super) is_authorized: bool,
+    /// Whether it tells who sent it, by a header that does not take part in the key.
+    pub(super) is_personal: bool,
+    /// What takes part in the key beside the target and what responses name in `Vary`.
+    extra: KeyBytes,
+}
+
+/// What is to be done with a request.
+pub(super) enum Kind {
+    /// To be answered by the cache, if it can.
+    Asked(Box<Asked>),
+    /// To be passed on, to a resource that it may change.
+    Unsafe(Target),
+    /// To be passed on.
+    Bypass,
+}
+
+impl Kind {
+    /// Sorts a request. `has_body` says whether it has one, or may have.
+    pub(super) fn of(parts: &Parts, has_body: bool, layer: &Settings, http: &HttpSettings) -> Self {
+        match parts.method {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS | Method::TRACE => return Self::Bypass,
+            _ => return Target::of(parts).map_or(Self::Bypass, Self::Unsafe),
+        }
+        let asked = Asked::of(parts, has_body, layer, http);
+        asked.map_or(Self::Bypass, |asked| Self::Asked(Box::new(asked)))
+    }
+}
+
+impl Asked {
+    /// `None` for a request that the cache leaves alone: one that wants to be left alone, or that whoever
+    /// answers it may understand in another way than the cache does.
+    fn of(parts: &Parts, has_body: bool, layer: &Settings, http: &HttpSettings) -> Option<Self> {
+        let headers = &parts.headers;
+        let has_condition = [IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE]
+            .iter()
+            .any(|name| headers.contains_key(name));
+        let directives = http.directives(headers);
+        if has_body || has_condition || directives.no_store || !is_plain(headers) {
+            return None;
+        }
+        if layer.only_if.as_ref().is_some_and(|only_if| !only_if(parts)) {
+            return None;
+        }
+        let vary: Vec<&str> = layer.vary.iter().map(HeaderName::as_str).collect();
+        Some(Self {
+            target: Target::of(parts)?,
+            directives,
+            is_head: parts.method == Method::HEAD,
+            is_ranged: headers.contains_key(RANGE),
+            is_authorized: headers.contains_key(AUTHORIZATION) && !vary.contains(&"authorization"),
+            is_personal: is_personal(headers, &vary),
+            extra: extra(parts, layer),
+            parts: parts.clone(),
+        })
+    }
+
+    /// The key of the resource.
+    pub(super) fn key(&self, prefix: u32, layer: &Settings) -> Option<Key> {
+        key_of(&self.target, prefix, layer)
+    }
+
+    /// Whether responses to this request and to others of the same URI are told apart.
+    pub(super) fn has_extra(&self) -> bool {
+        !self.extra.is_empty()
+    }
+
+    /// What tells this request from others of the same URI, if responses depend on the headers of these
+    /// names.
+    pub(super) fn variant(&self, names: &[HeaderName]) -> KeyBytes {
+        let mut bytes = self.extra.clone();
+        for name in names {
+            let value = selecting_value(&self.parts.headers, name.as_str());
+            write_str(&mut bytes, name.as_str());
+            write_optional(&mut bytes, value.as_deref());
+        }
+        bytes
+    }
+
+    /// Whether any stored response would do.
+    pub(super) fn may_be_answered(&self) -> bool {
+        !self.directives.no_cache && self.directives.max_age != Some(0)
+    }
+}
+
+/// The key of a resource.
+pub(super) fn key_of(target: &Target, prefix: u32, layer: &Settings) -> Option<Key> {
+    let mut bytes = KeyBytes::new();
+    write_str(&mut bytes, &target.host);
+    write_str(&mut bytes, &target.path_and_query);
+    Key::from_bytes(prefix, layer.site, bytes)
+}
+
+fn extra(parts: &Parts, layer: &Settings) -> KeyBytes {
+    let mut bytes = KeyBytes::new();
+    if let Some(key_by) = &layer.key_by {
+        write_str(&mut bytes, &key_by(parts));
+    }
+    for name in &layer.vary {
+        let value = selecting_value(&parts.headers, name.as_str());
+        write_optional(&mut bytes, value.as_deref());
+    }
+    for (name, value) in forwarded(&parts.headers) {
+        write_str(&mut bytes, name);
+        write_bytes(&mut bytes, &value);
+    }
+    bytes
+}

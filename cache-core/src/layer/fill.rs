@@ -1,0 +1,312 @@
+//! A body that is read by clients while it is being stored.
+//!
+//! One task reads it from its origin as fast as it comes, up to the largest size that is stored. Readers
+//! follow at their own pace. A body that turns out to be longer, or to end in trailers, is handed over to
+//! the client that it was made for, from where that client is.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use axum_core::body::Body;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::body::Resumed;
+use crate::engine::Ticket;
+use crate::key::Key;
+
+use super::stored::StoredResponse;
+
+/// A body on its way.
+pub(super) struct Fill {
+    /// Its length, if that is known already.
+    exact: Option<u64>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: Vec<Bytes>,
+    length: usize,
+    end: Option<End>,
+    wakers: Vec<Waker>,
+    readers: usize,
+    /// The task that reads from the origin, while it waits.
+    pump: Option<Waker>,
+}
+
+enum End {
+    Complete,
+    Broken(Arc<axum_core::Error>),
+    /// The rest is read by the client that the body was made for, once it gets there.
+    HandedOver(Option<Body>),
+}
+
+/// How a body has ended for whoever would store it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Complete(Bytes),
+    NotStorable,
+}
+
+impl Fill {
+    pub(super) fn new(body: &Body) -> Arc<Self> {
+        Arc::new(Self {
+            exact: body.size_hint().exact(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Reads the body from its origin, up to `limit` bytes. If `may_give_up`, a body that nobody reads any
+    /// more is left alone, unless its length is known.
+    pub(super) async fn pump(&self, mut body: Body, limit: usize, may_give_up: bool) -> Outcome {
+        let may_give_up = may_give_up && self.exact.is_none();
+        loop {
+            let next = poll_fn(|context| {
+                if may_give_up && self.is_abandoned(context) {
+                    return Poll::Ready(Err(()));
+                }
+                Pin::new(&mut body).poll_frame(context).map(Ok)
+            });
+            match next.await {
+                Err(()) => return Outcome::NotStorable,
+                Ok(None) => {
+                    let whole = self.whole();
+                    self.finish(End::Complete);
+                    return Outcome::Complete(whole);
+                }
+                Ok(Some(Err(error))) => {
+                    self.finish(End::Broken(Arc::new(error)));
+                    return Outcome::NotStorable;
+                }
+                Ok(Some(Ok(frame))) => {
+                    let fits = |data: &Bytes| self.lock().length + data.len() <= limit;
+                    match frame.into_data() {
+                        Ok(data) if fits(&data) => self.push(data),
+                        Ok(data) => {
+                            self.hand_over(Frame::data(data), body);
+                            return Outcome::NotStorable;
+                        }
+                        Err(trailers) => {
+                            self.hand_over(trailers, body);
+                            return Outcome::NotStorable;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The body for the client that it was made for.
+    pub(super) fn own_reader(self: &Arc<Self>) -> Body {
+        self.reader(true)
+    }
+
+    /// The body for another client, if it is certain that it will get all of it: its length is known, or it
+    /// is complete.
+    pub(super) fn shared_reader(self: &Arc<Self>) -> Option<Body> {
+        let is_certain = self.exact.is_some() || matches!(self.lock().end, Some(End::Complete));
+        is_certain.then(|| self.reader(false))
+    }
+
+    /// Waits until the body has ended.
+    pub(super) async fn ended(&self) {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            if state.end.is_some() {
+                return Poll::Ready(());
+            }
+            state.wait(context);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn reader(self: &Arc<Self>, is_own: bool) -> Body {
+        self.lock().readers += 1;
+        Body::new(Reader {
+            fill: Arc::clone(self),
+            next: 0,
+            read: 0,
+            is_own,
+            rest: None,
+        })
+    }
+
+    fn push(&self, data: Bytes) {
+        let mut state = self.lock();
+        state.length += data.len();
+        state.chunks.push(data);
+        state.wake();
+    }
+
+    fn hand_over(&self, frame: Frame<Bytes>, rest: Body) {
+        let rest = Body::new(Resumed::new([Ok(frame)].into(), rest));
+        self.finish(End::HandedOver(Some(rest)));
+    }
+
+    fn finish(&self, end: End) {
+        let mut state = self.lock();
+        state.end = Some(end);
+        state.wake();
+    }
+
+    fn whole(&self) -> Bytes {
+        let state = self.lock();
+        if let [only] = &state.chunks[..] {
+            return only.clone();
+        }
+        let mut whole = BytesMut::with_capacity(state.length);
+        for chunk in &state.chunks {
+            whole.extend_from_slice(chunk);
+        }
+        whole.freeze()
+    }
+
+    fn is_abandoned(&self, context: &Context<'_>) -> bool {
+        let mut state = self.lock();
+        state.pump = Some(context.waker().clone());
+        state.readers == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wait(&mut self, context: &Context<'_>) {
+        if !self.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+            self.wakers.push(context.waker().clone());
+        }
+    }
+
+    fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// The body as one client reads it.
+struct Reader {
+    fill: Arc<Fill>,
+    /// The chunk that comes next.
+    next: usize,
+    /// How many bytes have been read.
+    read: u64,
+    is_own: bool,
+    /// What was handed over to this reader.
+    rest: Option<Body>,
+}
+
+impl HttpBody for Reader {
+    type Data = Bytes;
+    type Error = axum_core::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
+        let this = &mut *self;
+        if let Some(rest) = &mut this.rest {
+            return Pin::new(rest).poll_frame(context);
+        }
+        let mut state = this.fill.lock();
+        if let Some(chunk) = state.chunks.get(this.next) {
+            this.next += 1;
+            this.read += chunk.len() as u64;
+            return Poll::Ready(Some(Ok(Frame::data(chunk.clone()))));
+        }
+        match &mut state.end {
+            None => {
+                state.wait(context);
+                Poll::Pending
+            }
+            Some(End::Complete) => Poll::Ready(None),
+            Some(End::Broken(error)) => {
+                let error = axum_core::Error::new(Arc::clone(error));
+                Poll::Ready(Some(Err(error)))
+            }
+            Some(End::HandedOver(rest)) if this.is_own => {
+                this.rest = Some(rest.take().unwrap_or_default());
+                drop(state);
+                self.poll_frame(context)
+            }
+            // What comes after all of its data is trailers.
+            Some(End::HandedOver(_)) if this.fill.exact == Some(this.read) => Poll::Ready(None),
+            Some(End::HandedOver(_)) => {
+                let error = axum_core::Error::new("the body is longer than it said");
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if let Some(rest) = &self.rest {
+            return rest.size_hint();
+        }
+        match self.fill.exact {
+            Some(exact) => SizeHint::with_exact(exact.saturating_sub(self.read)),
+            None => SizeHint::default(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        if let Some(rest) = &self.rest {
+            return rest.is_end_stream();
+        }
+        let state = self.fill.lock();
+        self.next == state.chunks.len() && matches!(state.end, Some(End::Complete))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.fill.lock();
+        state.readers -= 1;
+        if state.readers == 0
+            && let Some(pump) = state.pump.take()
+        {
+            pump.wake();
+        }
+    }
+}
+
+/// The responses of one cache whose bodies are on their way.
+#[derive(Default)]
+pub(crate) struct Fills(Mutex<HashMap<Key, Arc<Filling>>>);
+
+/// A response whose body is on its way.
+pub(super) struct Filling {
+    /// The response, without its body.
+    pub(super) head: StoredResponse,
+    pub(super) fill: Arc<Fill>,
+    pub(super) ticket: Ticket,
+    /// When it came, in milliseconds of the clock.
+    pub(super) since: u64,
+}
+
+impl Fills {
+    /// The response that is on its way under a key.
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Filling>> {
+        self.lock().get(key).cloned()
+    }
+
+    /// Notes that a response is on its way. One that is so already gives way.
+    pub(super) fn insert(&self, key: &Key, filling: &Arc<Filling>) {
+        self.lock().insert(key.clone(), Arc::clone(filling));
+    }
+
+    pub(super) fn remove(&self, key: &Key, filling: &Arc<Filling>) {
+        let mut fills = self.lock();
+        if fills.get(key).is_some_and(|current| Arc::ptr_eq(current, filling)) {
+            fills.remove(key);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Filling>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
