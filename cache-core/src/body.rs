@@ -15,6 +15,8 @@ pub(crate) type FrameResult = Result<Frame<Bytes>, axum_core::Error>;
 pub(crate) enum Gathered {
     /// All of it was there.
     Whole(Bytes),
+    /// It ended before the length that it had announced.
+    Short(Bytes),
     /// It is longer than the limit, has to be waited for, carries trailers or broke off: here it is
     /// again, from its first byte.
     Streaming(Body),
@@ -27,11 +29,19 @@ pub(crate) async fn gather(mut body: Body, limit: usize) -> Gathered {
     if lower > limit {
         return Gathered::Streaming(body);
     }
+    let announced = body.size_hint().exact();
     let mut frames = VecDeque::new();
     let mut length = 0_usize;
     loop {
         match poll_fn(|context| Poll::Ready(Pin::new(&mut body).poll_frame(context))).await {
-            Poll::Ready(None) => return Gathered::Whole(join(frames, length)),
+            Poll::Ready(None) => {
+                let is_short = announced.is_some_and(|announced| announced != length as u64);
+                let body = join(frames, length);
+                return match is_short {
+                    true => Gathered::Short(body),
+                    false => Gathered::Whole(body),
+                };
+            }
             Poll::Ready(Some(frame)) => {
                 length = length.saturating_add(data_length(&frame).unwrap_or(usize::MAX));
                 frames.push_back(frame);

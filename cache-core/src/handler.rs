@@ -429,6 +429,9 @@ impl<C: CoderChoice> Exchange<C> {
         let (parts, body) = reply.into_parts();
         let body = match gather(body, self.settings().max_body).await {
             Gathered::Whole(body) => body,
+            Gathered::Short(body) => {
+                return Answered::alone(Response::from_parts(parts, Body::from(body)));
+            }
             Gathered::Streaming(body) => {
                 return Answered::alone(Response::from_parts(parts, body));
             }

@@ -276,19 +276,21 @@ where
         };
         let (parts, body) = request.into_parts();
         let has_body = may_have_body(&parts, &body);
-        match Kind::of(&parts, has_body, &self.settings, cache.http()) {
+        match Kind::of(parts, has_body, &self.settings, cache.http()) {
             Kind::Asked(asked) => self.ask(cache, asked),
-            Kind::Unsafe(target) => {
+            Kind::Unsafe(parts, target) => {
                 self.change(cache, target, Request::from_parts(parts, body))
             }
-            Kind::Bypass => self.pass_on(Request::from_parts(parts, body), Forward::Bypass),
+            Kind::Bypass(parts) => self.pass_on(Request::from_parts(parts, body), Forward::Bypass),
         }
     }
 }
 
 impl<S> CacheService<S> {
     /// Answers a request by what is there in this process, or begins to look elsewhere.
-    fn ask<Q, B>(&mut self, cache: Cache, asked: Box<Asked>) -> CacheFuture<S::Error>
+    ///
+    /// Whatever body the request has is empty, and goes.
+    fn ask<Q, B>(&mut self, cache: Cache, asked: Asked) -> CacheFuture<S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
@@ -305,12 +307,8 @@ impl<S> CacheService<S> {
         if let Some(reply) = exchange::find_local(&cache, &self.settings, &asked, &key) {
             return CacheFuture(Answer::Ready(Some(Ok(reply))));
         }
-        let exchange = Exchange::<S, Q>::new(
-            self.take_ready(),
-            cache,
-            Arc::clone(&self.settings),
-            *asked,
-        );
+        let exchange =
+            Exchange::<S, Q>::new(self.take_ready(), cache, Arc::clone(&self.settings), asked);
         CacheFuture::of(exchange.respond(key))
     }
 

@@ -66,9 +66,9 @@ pub use crate::coder::{Coder, RegisteredCoder};
 pub use crate::companion::CacheEntry;
 pub use crate::config::Config;
 pub use crate::error::{Error, ErrorKind};
+pub use crate::key::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext};
 #[cfg(feature = "axum")]
 pub use crate::layer::{CacheFuture, CacheLayer, CacheService};
-pub use crate::key::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext};
 pub use crate::registry::{Cache, FastCache, InitError};
 pub use crate::stats::{FunctionStats, Stats};
 pub use crate::value::CacheValue;

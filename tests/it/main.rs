@@ -37,6 +37,8 @@ mod init;
 mod invalidation;
 #[cfg(feature = "memory")]
 mod keys;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod layer;
 #[cfg(all(feature = "axum", feature = "memory"))]
 mod leaks;
 #[cfg(feature = "json")]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use ::http::header::DATE;
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The date in a header; `None` if it is absent, repeated or no date.
@@ -14,11 +15,6 @@ pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> 
     httpdate::parse_http_date(line).ok()
 }
 
-/// Whether a header is a date.
-pub(super) fn names_a_date(headers: &HeaderMap, name: HeaderName) -> bool {
-    date(headers, name).is_some()
-}
-
 /// The moment that is so many milliseconds after the Unix epoch.
 pub(crate) fn moment(milliseconds: u64) -> SystemTime {
     let since_epoch = Duration::from_millis(milliseconds);
@@ -27,8 +23,18 @@ pub(crate) fn moment(milliseconds: u64) -> SystemTime {
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
+/// Says when a response was made, if it does not say it itself: when it was received (RFC 9110
+/// section 6.6.1).
+pub(crate) fn add_date(headers: &mut HeaderMap, received: SystemTime) {
+    if date(headers, DATE).is_none()
+        && let Some(value) = date_value(received)
+    {
+        headers.insert(DATE, value);
+    }
+}
+
 /// Writes a date; `None` for one that headers cannot hold, after the year 9999.
-pub(crate) fn date_value(moment: SystemTime) -> Option<HeaderValue> {
+fn date_value(moment: SystemTime) -> Option<HeaderValue> {
     let last = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(253_402_300_799))?;
     let text = (moment <= last).then(|| httpdate::fmt_http_date(moment))?;
     HeaderValue::try_from(text).ok()

@@ -1,11 +1,14 @@
 //! Validating a stored response, and bringing it up to date (RFC 9111 sections 3.2 and 4.3).
 
+use std::time::SystemTime;
+
 use ::http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use ::http::{HeaderMap, HeaderName};
 
+use super::date::add_date;
 use super::hop::strip_hop_by_hop;
 
 /// Headers that belong to the body that is stored, which a 304 does not bring. `Content-Length` must not
@@ -40,9 +43,15 @@ pub(crate) fn make_complete(request: &mut HeaderMap, stored: Option<&HeaderMap>)
     }
 }
 
-/// The headers of a stored response after a 304 (section 3.2).
-pub(crate) fn freshened(stored: &HeaderMap, mut update: HeaderMap) -> HeaderMap {
+/// The headers of a stored response after a 304 (section 3.2), which counts as made when it was received if
+/// it does not say it itself.
+pub(crate) fn freshened(
+    stored: &HeaderMap,
+    mut update: HeaderMap,
+    received: SystemTime,
+) -> HeaderMap {
     strip_hop_by_hop(&mut update);
+    add_date(&mut update, received);
     for name in &OF_THE_BODY {
         update.remove(name);
     }
@@ -105,6 +114,7 @@ mod tests {
             ("content-type", "text/html"),
             ("connection", "d"),
             ("d", "6"),
+            ("date", "Wed, 01 Jan 2020 00:00:00 GMT"),
         ]);
         let expected = headers(&[
             ("a", "1"),
@@ -114,7 +124,10 @@ mod tests {
             ("etag", "\"a\""),
             ("content-encoding", "br"),
             ("content-type", "text/html"),
+            ("date", "Wed, 01 Jan 2020 00:00:00 GMT"),
         ]);
-        assert_eq!(freshened(&stored, update), expected);
+        assert_eq!(freshened(&stored, update, SystemTime::UNIX_EPOCH), expected);
+        let silent = freshened(&stored, HeaderMap::new(), SystemTime::UNIX_EPOCH);
+        assert_eq!(silent["date"], "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 }

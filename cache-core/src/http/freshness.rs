@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use ::http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use ::http::{HeaderMap, StatusCode};
 
-use super::date::{date, names_a_date};
+use super::date::date;
 use super::directives::{ResponseDirectives, targeted};
 
 /// The share of the time since its last change for which a response that says nothing is taken to be
@@ -77,7 +77,10 @@ pub(crate) fn initial_age(
 /// wrote, but are what two caches say that do not know of each other, and neither do two members with
 /// a comma and a space between them, by which lines are joined on the way (RFC 9110 section 5.3).
 /// Nobody can say then which one is right.
-#[expect(clippy::option_option, reason = "absent and senseless are not the same")]
+#[expect(
+    clippy::option_option,
+    reason = "absent and senseless are not the same"
+)]
 fn told_age(headers: &HeaderMap) -> Option<Option<Duration>> {
     let mut lines = headers.get_all(AGE).iter();
     let Some(line) = lines.next() else {
@@ -101,11 +104,6 @@ fn is_heuristically_cacheable(status: StatusCode) -> bool {
         status.as_u16(),
         200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
     )
-}
-
-/// Whether a date is among the headers, so that none has to be added (RFC 9110 section 6.6.1).
-pub(crate) fn is_dated(headers: &HeaderMap) -> bool {
-    names_a_date(headers, DATE)
 }
 
 #[cfg(test)]
@@ -163,7 +161,10 @@ mod tests {
     #[test]
     fn expires_counts_from_the_date_of_the_response() {
         let (date, expires) = (at(-10), at(20));
-        assert_eq!(lifetime(&[("date", &date), ("expires", &expires)]), Some(30));
+        assert_eq!(
+            lifetime(&[("date", &date), ("expires", &expires)]),
+            Some(30)
+        );
         assert_eq!(lifetime(&[("date", "x"), ("expires", &expires)]), Some(20));
         assert_eq!(lifetime(&[("date", &expires), ("expires", &date)]), Some(0));
         assert_eq!(lifetime(&[("expires", "0")]), Some(0));

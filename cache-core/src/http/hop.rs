@@ -1,6 +1,8 @@
 //! Headers that belong to one connection (RFC 9110 section 7.6.1).
 
-use ::http::header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use ::http::header::{
+    CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use ::http::{HeaderMap, HeaderName};
 
 use super::list::{self, comma};

@@ -13,10 +13,10 @@ mod target;
 mod validators;
 mod vary;
 
-pub(crate) use date::{date_value, moment};
+pub(crate) use date::{add_date, moment};
 pub(crate) use directives::{RequestDirectives, ResponseDirectives};
 pub(crate) use freshen::{freshened, has_validator, make_complete};
-pub(crate) use freshness::{explicit_lifetime, heuristic_lifetime, initial_age, is_dated};
+pub(crate) use freshness::{explicit_lifetime, heuristic_lifetime, initial_age};
 pub(crate) use hop::strip_hop_by_hop;
 pub(crate) use range::{Wanted, wanted};
 pub(crate) use status::{CacheStatus, Forward};

@@ -41,7 +41,6 @@ pub(crate) fn wanted(request: &HeaderMap, response: &HeaderMap, length: usize) -
     let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
     let start = match range.start {
         StartPosition::Index(start) => index(start),
-        StartPosition::FromLast(0) => length,
         StartPosition::FromLast(count) => length.saturating_sub(index(count)),
     };
     let end = match range.end {
@@ -110,15 +109,26 @@ mod tests {
     fn what_is_not_there_cannot_be_satisfied() {
         assert_eq!(range("bytes=10-"), Wanted::Unsatisfiable);
         assert_eq!(range("bytes=99-100"), Wanted::Unsatisfiable);
-        assert_eq!(range("bytes=-0"), Wanted::Unsatisfiable);
     }
 
     #[test]
     fn everything_else_is_answered_by_the_whole() {
-        for line in ["", "bytes", "bytes=", "bytes=5-2", "bytes=0-1,3-4", "lines=0-1", "bytes=a-b"] {
+        for line in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=5-2",
+            "bytes=-0",
+            "bytes=0-1,3-4",
+            "lines=0-1",
+            "bytes=a-b",
+        ] {
             assert_eq!(range(line), Wanted::Whole, "{line}");
         }
-        assert_eq!(wanted(&HeaderMap::new(), &HeaderMap::new(), 10), Wanted::Whole);
+        assert_eq!(
+            wanted(&HeaderMap::new(), &HeaderMap::new(), 10),
+            Wanted::Whole
+        );
         let twice = headers(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]);
         assert_eq!(wanted(&twice, &HeaderMap::new(), 10), Wanted::Whole);
     }

@@ -76,10 +76,20 @@ impl CacheStatus {
         };
         let token = |name: &str| Token::from_string(name.to_owned()).ok().map(BareItem::from);
         let number = |number: i64| Integer::try_from(number).ok().map(BareItem::from);
-        let text = |text: &str| sfv::String::from_string(text.to_owned()).ok().map(BareItem::from);
+        let text = |text: &str| {
+            sfv::String::from_string(text.to_owned())
+                .ok()
+                .map(BareItem::from)
+        };
         add("hit", self.hit.then_some(true.into()));
-        add("fwd", self.forward.and_then(|forward| token(forward.name())));
-        add("fwd-status", self.forward_status.and_then(|status| number(status.into())));
+        add(
+            "fwd",
+            self.forward.and_then(|forward| token(forward.name())),
+        );
+        add(
+            "fwd-status",
+            self.forward_status.and_then(|status| number(status.into())),
+        );
         add("ttl", self.ttl.and_then(number));
         add("stored", self.stored.then_some(true.into()));
         add("collapsed", self.collapsed.then_some(true.into()));

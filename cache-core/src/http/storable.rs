@@ -74,7 +74,10 @@ pub(crate) fn may_share(response: Candidate<'_>) -> Result<(), Refusal> {
         ..
     } = response;
     let is_final = !status.is_informational();
-    let is_whole = !matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
+    let is_whole = !matches!(
+        status,
+        StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
+    );
     if !is_final || !is_whole || directives.must_understand && !is_understood(status) {
         return Err(Refusal::Status);
     }
@@ -136,6 +139,8 @@ fn is_named(name: &[u8], names: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ::http::HeaderValue;
+
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -138,7 +138,10 @@ fn without_nodes(line: &[u8]) -> Vec<u8> {
         let name = name.trim_ascii();
         name.eq_ignore_ascii_case(b"for") || name.eq_ignore_ascii_case(b"by")
     };
-    let kept: Vec<&[u8]> = pairs().filter(|pair| !is_node(pair)).map(<[u8]>::trim_ascii).collect();
+    let kept: Vec<&[u8]> = pairs()
+        .filter(|pair| !is_node(pair))
+        .map(<[u8]>::trim_ascii)
+        .collect();
     kept.join(&b";"[..])
 }
 
@@ -162,7 +165,10 @@ mod tests {
 
     #[test]
     fn the_host_is_certain_or_there_is_none() {
-        assert_eq!(host_of("/", &[("host", "Shop.Example:80")]).as_deref(), Some("shop.example:80"));
+        assert_eq!(
+            host_of("/", &[("host", "Shop.Example:80")]).as_deref(),
+            Some("shop.example:80")
+        );
         assert_eq!(host_of("http://a/", &[]).as_deref(), Some("a"));
         assert_eq!(host_of("http://a/", &[("host", "A")]).as_deref(), Some("a"));
         assert_eq!(host_of("/", &[]).as_deref(), Some(""));
@@ -197,7 +203,14 @@ mod tests {
         assert_eq!(named("?z").as_deref(), Some("/a/b?z"));
         assert_eq!(named("").as_deref(), Some("/a/b?c"));
         assert_eq!(named("https://SHOP").as_deref(), Some("/"));
-        for foreign in ["http://other/x", "//other/x", "ftp://shop/x", "http://shop:81/x", "a b", "::"] {
+        for foreign in [
+            "http://other/x",
+            "//other/x",
+            "ftp://shop/x",
+            "http://shop:81/x",
+            "a b",
+            "::",
+        ] {
             assert_eq!(named(foreign), None, "{foreign}");
         }
     }
@@ -209,7 +222,10 @@ mod tests {
             let (_, form) = forwarded(&parts.headers).next().unwrap();
             String::from_utf8(form).unwrap()
         };
-        assert_eq!(form("for=1.2.3.4; host=a;proto=https, FOR=5"), "host=a;proto=https");
+        assert_eq!(
+            form("for=1.2.3.4; host=a;proto=https, FOR=5"),
+            "host=a;proto=https"
+        );
         assert_eq!(form("for=\"[::1]:80\";host=\"a\""), "host=\"a\"");
         for odd in ["host=\"a;for=b\"", "host=\"a,by=b\"", "host=\"\\\";for=b\""] {
             assert_eq!(form(odd), odd);
@@ -219,7 +235,9 @@ mod tests {
     #[test]
     fn requests_in_disguise_are_not_plain() {
         assert!(is_plain(&parts("/", &[("x-forwarded-for", "1")]).headers));
-        assert!(!is_plain(&parts("/", &[("X-HTTP-Method-Override", "PUT")]).headers));
+        assert!(!is_plain(
+            &parts("/", &[("X-HTTP-Method-Override", "PUT")]).headers
+        ));
         let long = "a".repeat(MOST_HEADERS);
         assert!(!is_plain(&parts("/", &[("x", &long)]).headers));
     }

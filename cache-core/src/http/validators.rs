@@ -89,6 +89,7 @@ fn opaque(tag: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use ::http::HeaderName;
     use proptest::prelude::*;
 
     use super::*;

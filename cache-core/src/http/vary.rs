@@ -33,9 +33,9 @@ pub(super) fn members(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 /// The value of one request header, in a form that is the same for all values that mean the same; `None`
 /// if it is absent.
 ///
-/// Lines are joined as anybody on the way may join them (RFC 9110 section 5.3). In a list of preferences
-/// among languages, codings or charsets neither case nor white space nor order counts (RFC 9110
-/// section 12.5). Nothing is known of the syntax of other headers, so that everything in them counts.
+/// Lines are joined as anybody on the way may join them (RFC 9110 section 5.3), and white space around
+/// commas does not count, unless there are quotes, in which it may. In a list of preferences among
+/// languages, codings or charsets neither case nor order counts (RFC 9110 section 12.5).
 pub(crate) fn selecting_value(request: &HeaderMap, name: &str) -> Option<Vec<u8>> {
     let mut lines = request.get_all(name).iter();
     let first = lines.next()?.as_bytes().trim_ascii();
@@ -44,10 +44,17 @@ pub(crate) fn selecting_value(request: &HeaderMap, name: &str) -> Option<Vec<u8>
         joined.extend_from_slice(b", ");
         joined.extend_from_slice(line.as_bytes().trim_ascii());
     }
-    match is_preference(name).then(|| preferences(&joined)).flatten() {
-        Some(preferences) => Some(preferences),
-        None => Some(joined),
+    let preferences = is_preference(name).then(|| preferences(&joined)).flatten();
+    Some(preferences.unwrap_or_else(|| without_space(joined)))
+}
+
+/// A list without the white space around its commas.
+fn without_space(list: Vec<u8>) -> Vec<u8> {
+    if list.contains(&b'"') {
+        return list;
     }
+    let members = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    members.collect::<Vec<_>>().join(&b","[..])
 }
 
 fn is_preference(name: &str) -> bool {
@@ -61,18 +68,28 @@ fn is_preference(name: &str) -> bool {
 fn preferences(list: &[u8]) -> Option<Vec<u8>> {
     let list = std::str::from_utf8(list).ok()?.to_ascii_lowercase();
     let mut members = Vec::new();
-    for member in list.split(',').map(str::trim).filter(|member| !member.is_empty()) {
+    for member in list
+        .split(',')
+        .map(str::trim)
+        .filter(|member| !member.is_empty())
+    {
         let mut parts = member.split(';').map(str::trim);
         let what = parts.next().filter(|what| is_token(what))?;
         let weight = match parts.next() {
             None => "",
-            Some(weight) => weight.strip_prefix("q=").filter(|weight| is_token(weight))?,
+            Some(weight) => weight
+                .strip_prefix("q=")
+                .filter(|weight| is_token(weight))?,
         };
         if parts.next().is_some() {
             return None;
         }
-        members.push(match weight.trim_end_matches('0').trim_end_matches('.') {
-            "" | "1" if weight != "0" => what.to_owned(),
+        let weight = match weight.contains('.') {
+            true => weight.trim_end_matches('0').trim_end_matches('.'),
+            false => weight,
+        };
+        members.push(match weight {
+            "" | "1" => what.to_owned(),
             weight => format!("{what};q={weight}"),
         });
     }
@@ -131,7 +148,14 @@ mod tests {
 
     #[test]
     fn a_star_anywhere_and_what_is_no_name_match_nothing() {
-        for lines in [&["*"][..], &["*, *"], &[", *"], &["foo, *"], &["foo", "*"], &["a b"]] {
+        for lines in [
+            &["*"][..],
+            &["*, *"],
+            &[", *"],
+            &["foo, *"],
+            &["foo", "*"],
+            &["a b"],
+        ] {
             assert_eq!(names(lines), None, "{lines:?}");
         }
     }
@@ -146,22 +170,56 @@ mod tests {
         ] {
             assert_eq!(value("accept-language", lines), form, "{lines:?}");
         }
-        for lines in [&["de,en"][..], &["de"], &["de,en;q=0"], &["de,en;q=0.05"], &[""]] {
+        for lines in [
+            &["de,en"][..],
+            &["de"],
+            &["de,en;q=0"],
+            &["de,en;q=0.05"],
+            &[""],
+        ] {
             assert_ne!(value("accept-language", lines), form, "{lines:?}");
         }
-        assert_ne!(value("accept-encoding", &["gzip;q=0"]), value("accept-encoding", &["gzip"]));
-        assert_eq!(value("accept-encoding", &["br;q=0.000"]), value("accept-encoding", &["br;q=0"]));
+        assert_ne!(
+            value("accept-encoding", &["gzip;q=0"]),
+            value("accept-encoding", &["gzip"])
+        );
+        assert_eq!(
+            value("accept-encoding", &["br;q=0.000"]),
+            value("accept-encoding", &["br;q=0"])
+        );
     }
 
     #[test]
-    fn of_other_headers_everything_counts_but_how_lines_are_split() {
-        assert_eq!(value("x-user", &["Doe, Ada"]).as_deref(), Some("Doe, Ada"));
-        assert_eq!(value("x-user", &["Doe", "Ada"]), value("x-user", &["Doe, Ada"]));
-        assert_ne!(value("x-user", &["Doe,Ada"]), value("x-user", &["Doe, Ada"]));
-        assert_ne!(value("x-user", &["doe, ada"]), value("x-user", &["Doe, Ada"]));
+    fn of_other_headers_everything_counts_but_how_lists_are_spaced() {
+        let form = value("x-user", &["Doe, Ada"]);
+        assert_eq!(form.as_deref(), Some("Doe,Ada"));
+        for lines in [&["Doe", "Ada"][..], &["Doe,Ada"], &[" Doe ,  Ada "]] {
+            assert_eq!(value("x-user", lines), form, "{lines:?}");
+        }
+        for lines in [
+            &["doe, ada"][..],
+            &["Ada, Doe"],
+            &["D oe, Ada"],
+            &["Doe, , Ada"],
+            &["Doe, \"Ada\""],
+        ] {
+            assert_ne!(value("x-user", lines), form, "{lines:?}");
+        }
+        assert_ne!(
+            value("x-user", &["\"a,b\""]),
+            value("x-user", &["\"a, b\""])
+        );
         assert_ne!(value("x-user", &[]), value("x-user", &[""]));
         let odd = "de; en=\"a, b\"";
         assert_eq!(value("accept-language", &[odd]).as_deref(), Some(odd));
+    }
+
+    #[test]
+    fn names_are_added_once() {
+        let mut merged = headers("vary", &["Accept-Language"]);
+        add_vary(&mut merged, &["accept-language", "accept"]);
+        let lines: Vec<_> = merged.get_all(VARY).iter().collect();
+        assert_eq!(lines, ["Accept-Language", "accept"]);
     }
 
     proptest! {

@@ -251,7 +251,10 @@ pub(crate) fn headers_suffix(headers: &http::HeaderMap, names: &[&str]) -> Strin
 #[cfg(feature = "axum")]
 fn write_headers(bytes: &mut KeyBytes, headers: &http::HeaderMap, names: &[&str]) {
     for name in names {
-        write_optional(bytes, crate::http::selecting_value(headers, name).as_deref());
+        write_optional(
+            bytes,
+            crate::http::selecting_value(headers, name).as_deref(),
+        );
     }
 }
 

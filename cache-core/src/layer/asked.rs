@@ -5,9 +5,7 @@ use http::request::Parts;
 use http::{HeaderName, Method};
 
 use crate::handler::HttpSettings;
-use crate::http::{
-    RequestDirectives, Target, forwarded, is_personal, is_plain, selecting_value,
-};
+use crate::http::{RequestDirectives, Target, forwarded, is_personal, is_plain, selecting_value};
 use crate::key::{Key, KeyBytes, write_bytes, write_optional, write_str};
 
 use super::Settings;
@@ -28,57 +26,66 @@ pub(super) struct Asked {
     extra: KeyBytes,
 }
 
-/// What is to be done with a request.
+/// What is to be done with a request, whose head is given back where the cache does not need it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nothing is allocated for a request that is answered at once"
+)]
 pub(super) enum Kind {
     /// To be answered by the cache, if it can.
-    Asked(Box<Asked>),
+    Asked(Asked),
     /// To be passed on, to a resource that it may change.
-    Unsafe(Target),
+    Unsafe(Parts, Target),
     /// To be passed on.
-    Bypass,
+    Bypass(Parts),
 }
 
 impl Kind {
     /// Sorts a request. `has_body` says whether it has one, or may have.
-    pub(super) fn of(parts: &Parts, has_body: bool, layer: &Settings, http: &HttpSettings) -> Self {
-        match parts.method {
-            Method::GET | Method::HEAD => {}
-            Method::OPTIONS | Method::TRACE => return Self::Bypass,
-            _ => return Target::of(parts).map_or(Self::Bypass, Self::Unsafe),
+    pub(super) fn of(parts: Parts, has_body: bool, layer: &Settings, http: &HttpSettings) -> Self {
+        let is_head = match parts.method {
+            Method::GET => false,
+            Method::HEAD => true,
+            Method::OPTIONS | Method::TRACE => return Self::Bypass(parts),
+            _ => {
+                return match Target::of(&parts) {
+                    Some(target) => Self::Unsafe(parts, target),
+                    None => Self::Bypass(parts),
+                };
+            }
+        };
+        let directives = http.directives(&parts.headers);
+        if has_body || directives.no_store || !is_for_cache(&parts, layer) {
+            return Self::Bypass(parts);
         }
-        let asked = Asked::of(parts, has_body, layer, http);
-        asked.map_or(Self::Bypass, |asked| Self::Asked(Box::new(asked)))
-    }
-}
-
-impl Asked {
-    /// `None` for a request that the cache leaves alone: one that wants to be left alone, or that whoever
-    /// answers it may understand in another way than the cache does.
-    fn of(parts: &Parts, has_body: bool, layer: &Settings, http: &HttpSettings) -> Option<Self> {
-        let headers = &parts.headers;
-        let has_condition = [IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE]
-            .iter()
-            .any(|name| headers.contains_key(name));
-        let directives = http.directives(headers);
-        if has_body || has_condition || directives.no_store || !is_plain(headers) {
-            return None;
-        }
-        if layer.only_if.as_ref().is_some_and(|only_if| !only_if(parts)) {
-            return None;
-        }
+        let Some(target) = Target::of(&parts) else {
+            return Self::Bypass(parts);
+        };
         let vary: Vec<&str> = layer.vary.iter().map(HeaderName::as_str).collect();
-        Some(Self {
-            target: Target::of(parts)?,
+        let headers = &parts.headers;
+        Self::Asked(Asked {
+            target,
             directives,
-            is_head: parts.method == Method::HEAD,
+            is_head,
             is_ranged: headers.contains_key(RANGE),
             is_authorized: headers.contains_key(AUTHORIZATION) && !vary.contains(&"authorization"),
             is_personal: is_personal(headers, &vary),
-            extra: extra(parts, layer),
-            parts: parts.clone(),
+            extra: extra(&parts, layer),
+            parts,
         })
     }
+}
 
+/// Whether the cache understands a request as whoever answers it does, and is to deal with it.
+fn is_for_cache(parts: &Parts, layer: &Settings) -> bool {
+    let has_condition = [IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE]
+        .iter()
+        .any(|name| parts.headers.contains_key(name));
+    let is_wanted = layer.only_if.as_ref().is_none_or(|only_if| only_if(parts));
+    !has_condition && is_plain(&parts.headers) && is_wanted
+}
+
+impl Asked {
     /// The key of the resource.
     pub(super) fn key(&self, prefix: u32, layer: &Settings) -> Option<Key> {
         key_of(&self.target, prefix, layer)

@@ -21,7 +21,7 @@ use crate::engine::{Found, Look, Terms, Ticket, Times};
 use crate::entry::unique;
 use crate::handler::Status;
 use crate::http::{
-    CacheStatus, Forward, Target, entity_tag, freshened, has_validator, make_complete,
+    CacheStatus, Forward, Target, entity_tag, freshened, has_validator, make_complete, moment,
     not_modified, strip_for_not_modified,
 };
 use crate::key::Key;
@@ -193,10 +193,11 @@ where
     }
 
     async fn turn(self: &Arc<Self>, place: &Place) -> Result<Turn, S::Error> {
+        let ended = self.cache.fills().ended();
         let mut due = self.path(place).look().await;
         if let Some(turn) = self.by_first_look(place, &mut due) {
             if due.refreshing.is_some() {
-                self.refresh(place.clone(), due).await;
+                self.refresh(place.clone(), due, ended).await;
             }
             return Ok(turn);
         }
@@ -213,7 +214,7 @@ where
         if self.asked.is_ranged && !can_validate {
             return self.pass(Forward::Partial).await.map(Turn::Reply);
         }
-        self.finish(place, due).await
+        self.finish(place, due, ended).await
     }
 
     /// Answers the request by what was found at first. What is of no use is forgotten.
@@ -232,8 +233,8 @@ where
             Merit::Served | Merit::ServedStale => {
                 let reply = self.reply_at(place).hit(stored, found.times, None);
                 path.hit(found.origin, found.times);
-                if merit == Merit::ServedStale {
-                    self.cache.engine().counters(self.layer.site).stale();
+                // What answers HEAD is not stored.
+                if merit == Merit::ServedStale && !self.asked.is_head {
                     due.refreshing = self.cache.engine().refreshes().begin(&place.key);
                 }
                 Some(Turn::Reply(reply))
@@ -247,10 +248,10 @@ where
     }
 
     /// Fetches the response in the background.
-    async fn refresh(self: &Arc<Self>, place: Place, due: Due<Stored>) {
+    async fn refresh(self: &Arc<Self>, place: Place, due: Due<Stored>, ended: u64) {
         let this = Arc::clone(self);
         let work = async move {
-            if let Ok(Turn::Reply(reply)) = this.finish(&place, due).await {
+            if let Ok(Turn::Reply(reply)) = this.finish(&place, due, ended).await {
                 drain(reply.into_body()).await;
             }
         };
@@ -259,8 +260,14 @@ where
         }
     }
 
-    /// Fetches the response, together with others if they can use it.
-    async fn finish(self: &Arc<Self>, place: &Place, due: Due<Stored>) -> Result<Turn, S::Error> {
+    /// Fetches the response, together with others if they can use it. `ended` is how many responses had come
+    /// before the first look.
+    async fn finish(
+        self: &Arc<Self>,
+        place: &Place,
+        due: Due<Stored>,
+        ended: u64,
+    ) -> Result<Turn, S::Error> {
         let purpose = due.purpose();
         let Due {
             start,
@@ -273,7 +280,10 @@ where
             return fetched.0.outcome;
         }
         let path = self.path(place);
-        let answer = |first, ()| self.answer(place, first, &purpose);
+        let answer = |first: Option<Look<Stored>>, ()| {
+            let first = first.filter(|_| self.cache.fills().ended() == ended);
+            self.answer(place, first, &purpose)
+        };
         let accept = |found| self.accept(place, found);
         let together = path.together(start, Some(look), (), answer, Answered::stored, accept);
         together.await.outcome
@@ -329,12 +339,15 @@ where
         let reason = self.reason(&look);
         let validity = look.validity();
         let ticket = look.ticket;
-        let found = look.found.filter(|found| {
-            matches!(self.merit(place, found), Merit::Validated { .. } | Merit::Served | Merit::ServedStale)
-        });
+        let found = look
+            .found
+            .filter(|found| self.merit(place, found) != Merit::Foreign);
         let stands_in = found.as_ref().filter(|found| {
-            self.merit(place, found) == Merit::Validated { stands_in: true }
-                || self.merit(place, found) == Merit::ServedStale
+            let merit = self.merit(place, found);
+            matches!(
+                merit,
+                Merit::ServedStale | Merit::Validated { stands_in: true }
+            )
         });
         let stored = found.as_ref().and_then(|found| match &found.value {
             Stored::Response(stored) => Some((stored, found.times)),
@@ -353,10 +366,20 @@ where
                 if response.status() == StatusCode::NOT_MODIFIED
                     && let Some((stored, _)) = validated
                 {
-                    let fetched = Fetched { place, ticket, arrival, reason };
+                    let fetched = Fetched {
+                        place,
+                        ticket,
+                        arrival,
+                        reason,
+                    };
                     return self.freshen(&fetched, stored, response).await;
                 }
-                let fetched = Fetched { place, ticket, arrival, reason };
+                let fetched = Fetched {
+                    place,
+                    ticket,
+                    arrival,
+                    reason,
+                };
                 return self.admit(&fetched, response, stored.is_some()).await;
             }
             Ok(Ok(response)) => Failure::Response(response),
@@ -378,7 +401,12 @@ where
         }
         match failure {
             Failure::Response(response) => {
-                let fetched = Fetched { place, ticket, arrival, reason };
+                let fetched = Fetched {
+                    place,
+                    ticket,
+                    arrival,
+                    reason,
+                };
                 self.admit(&fetched, response, false).await
             }
             Failure::Error(error) => Answered::alone(Err(error)),
@@ -394,7 +422,8 @@ where
         response: Response<Body>,
     ) -> (Answered<S::Error>, End) {
         let place = fetched.place;
-        let headers = freshened(&stored.headers, response.into_parts().0.headers);
+        let update = response.into_parts().0.headers;
+        let headers = freshened(&stored.headers, update, moment(fetched.arrival.at));
         let status = CacheStatus {
             forward: Some(fetched.reason),
             forward_status: Some(StatusCode::NOT_MODIFIED.as_u16()),
@@ -402,7 +431,10 @@ where
         };
         let Some(plan) = self.plan(stored.status, &headers, fetched.arrival) else {
             self.forget(place).await;
-            let current = StoredResponse { headers, ..stored.clone() };
+            let current = StoredResponse {
+                headers,
+                ..stored.clone()
+            };
             let reply = self.reply_at(place).miss(&current, None, status);
             return Answered::alone(Ok(Turn::Reply(reply)));
         };
@@ -418,7 +450,9 @@ where
             stored: matches!(end, End::Valid(..)),
             ..status
         };
-        let reply = self.reply_at(place).miss(&current, plan.age.as_ref(), status);
+        let reply = self
+            .reply_at(place)
+            .miss(&current, plan.age.as_ref(), status);
         (Answered::reply(reply, current), end)
     }
 
@@ -431,8 +465,8 @@ where
     ) -> (Answered<S::Error>, End) {
         let place = fetched.place;
         let limit = self.cache.http().max_body;
-        let fits = usize::try_from(response.body().size_hint().lower())
-            .is_ok_and(|lower| lower <= limit);
+        let fits =
+            usize::try_from(response.body().size_hint().lower()).is_ok_and(|lower| lower <= limit);
         let plan = self.plan(response.status(), response.headers(), fetched.arrival);
         let Some(plan) = plan.filter(|_| fits) else {
             if replaces {
@@ -446,6 +480,7 @@ where
             status: parts.status,
             headers: plan.headers,
             body: Bytes::new(),
+            is_on_its_way: true,
             etag: None,
             freshness: plan.freshness,
             variant: self.asked.variant(&plan.names),
@@ -465,6 +500,11 @@ where
                 let mut reply = self.reply_at(place).miss(&current, age, status);
                 *reply.extensions_mut() = parts.extensions;
                 (Answered::reply(reply, current), end)
+            }
+            Gathered::Short(body) => {
+                let response = Response::from_parts(parts, Body::from(body));
+                let reply = self.layer.passed_on(response, fetched.reason);
+                Answered::alone(Ok(Turn::Reply(reply)))
             }
             Gathered::Streaming(body) => {
                 let mut reply = self.reply_at(place).miss(&current, age, status);
@@ -496,18 +536,32 @@ where
             since: self.cache.engine().now(),
         });
         let place = fetched.place.clone();
-        let Fetched { ticket, arrival, reason, .. } = *fetched;
+        let Fetched {
+            ticket,
+            arrival,
+            reason,
+            ..
+        } = *fetched;
         // A client that is told that it has the body already reads nothing.
         let may_give_up = reply.status() != StatusCode::NOT_MODIFIED;
         self.cache.fills().insert(&place.key, &filling);
         let this = Arc::clone(self);
         let limit = self.cache.http().max_body;
         let work = async move {
-            let listed = Listed { cache: &this.cache, key: &place.key, filling: &filling };
+            let listed = Listed {
+                cache: &this.cache,
+                key: &place.key,
+                filling: &filling,
+            };
             if let Outcome::Complete(body) = fill.pump(body, limit, may_give_up).await {
                 let mut whole = filling.head.clone();
                 whole.take_body(body);
-                let fetched = Fetched { place: &place, ticket, arrival, reason };
+                let fetched = Fetched {
+                    place: &place,
+                    ticket,
+                    arrival,
+                    reason,
+                };
                 this.store(&fetched, &whole, retention).await;
             }
             drop(listed);
@@ -543,7 +597,9 @@ where
             collapsed: true,
             ..CacheStatus::default()
         };
-        let mut reply = self.reply_at(place).hit(&filling.head, times(), Some(status));
+        let mut reply = self
+            .reply_at(place)
+            .hit(&filling.head, times(), Some(status));
         if reply.status() != StatusCode::NOT_MODIFIED {
             *reply.body_mut() = body;
         }
@@ -571,7 +627,11 @@ where
         }
         let known = place.index.as_ref();
         let mut names = response.names.clone();
-        names.extend(known.iter().flat_map(|index| index.variants.names.iter().cloned()));
+        names.extend(
+            known
+                .iter()
+                .flat_map(|index| index.variants.names.iter().cloned()),
+        );
         crate::http::sort_names(&mut names);
         if names.len() > MOST_NAMES {
             return End::Alone;
@@ -589,7 +649,10 @@ where
         if !same.is_some_and(lasts) {
             let index_ticket = known.map_or(ticket, |index| index.ticket);
             let index = Stored::Variants(variants.clone());
-            let end = self.path_of(index_key).store_on(index_ticket, &index, &terms).await;
+            let end = self
+                .path_of(index_key)
+                .store_on(index_ticket, &index, &terms)
+                .await;
             if !matches!(end, End::Valid(..)) {
                 return end;
             }
@@ -641,7 +704,11 @@ where
     /// What a response to HEAD says of the stored one (RFC 9111 section 4.3.5).
     async fn compare(&self, place: &Place, look: Look<Stored>, head: &response::Parts) {
         let ticket = look.ticket;
-        let Some(Found { value: Stored::Response(stored), .. }) = look.found else {
+        let Some(Found {
+            value: Stored::Response(stored),
+            ..
+        }) = look.found
+        else {
             return;
         };
         if head.status != stored.status {
@@ -650,8 +717,12 @@ where
         if !stored.agrees_with(&head.headers) {
             return self.forget(place).await;
         }
-        let arrival = Arrival { at: self.cache.engine().wall(), took: 0 };
-        let headers = freshened(&stored.headers, head.headers.clone());
+        let arrival = Arrival {
+            at: self.cache.engine().wall(),
+            took: 0,
+        };
+        let update = head.headers.clone();
+        let headers = freshened(&stored.headers, update, moment(arrival.at));
         if let Some(plan) = self.plan(stored.status, &headers, arrival) {
             let current = StoredResponse {
                 headers: plan.headers,
@@ -660,7 +731,12 @@ where
                 names: plan.names,
                 ..stored
             };
-            let fetched = Fetched { place, ticket, arrival, reason: Forward::Stale };
+            let fetched = Fetched {
+                place,
+                ticket,
+                arrival,
+                reason: Forward::Stale,
+            };
             self.store(&fetched, &current, plan.retention).await;
         }
     }
@@ -729,12 +805,14 @@ where
         match &look.found {
             None => Forward::UriMiss,
             Some(_) if !self.asked.may_be_answered() => Forward::Request,
-            Some(Found { value: Stored::Response(stored), times, .. }) => {
-                match stored.freshness.rest(*times) > 0 {
-                    true => Forward::Request,
-                    false => Forward::Stale,
-                }
-            }
+            Some(Found {
+                value: Stored::Response(stored),
+                times,
+                ..
+            }) => match stored.freshness.rest(*times) > 0 {
+                true => Forward::Request,
+                false => Forward::Stale,
+            },
             Some(_) => Forward::VaryMiss,
         }
     }
@@ -743,7 +821,15 @@ where
         let engine = self.cache.engine();
         let aging = engine.aging(self.layer.site);
         let default = engine.expire();
-        Plan::of(status, headers, arrival, &self.asked, &self.layer, &aging, default)
+        Plan::of(
+            status,
+            headers,
+            arrival,
+            &self.asked,
+            &self.layer,
+            &aging,
+            default,
+        )
     }
 
     fn path<'a>(&'a self, place: &'a Place) -> Path<'a, Stored> {
@@ -752,7 +838,13 @@ where
 
     fn path_of<'a>(&'a self, key: &'a Key) -> Path<'a, Stored> {
         let access = Access::new::<RegistryCoder>();
-        Path::new(self.cache.engine(), access, self.layer.site, key, &self.tags)
+        Path::new(
+            self.cache.engine(),
+            access,
+            self.layer.site,
+            key,
+            &self.tags,
+        )
     }
 
     fn reply_at<'a>(&'a self, place: &'a Place) -> Reply<'a> {
@@ -872,6 +964,7 @@ impl StoredResponse {
             self.etag = Some(entity_tag(&body));
         }
         self.body = body;
+        self.is_on_its_way = false;
     }
 }
 

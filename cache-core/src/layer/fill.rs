@@ -76,7 +76,11 @@ impl Fill {
                 Ok(None) => {
                     let whole = self.whole();
                     self.finish(End::Complete);
-                    return Outcome::Complete(whole);
+                    let is_short = self.exact.is_some_and(|exact| exact != whole.len() as u64);
+                    return match is_short {
+                        true => Outcome::NotStorable,
+                        false => Outcome::Complete(whole),
+                    };
                 }
                 Ok(Some(Err(error))) => {
                     self.finish(End::Broken(Arc::new(error)));
@@ -179,7 +183,11 @@ impl Fill {
 
 impl State {
     fn wait(&mut self, context: &Context<'_>) {
-        if !self.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+        if !self
+            .wakers
+            .iter()
+            .any(|waker| waker.will_wake(context.waker()))
+        {
             self.wakers.push(context.waker().clone());
         }
     }
@@ -276,7 +284,14 @@ impl Drop for Reader {
 
 /// The responses of one cache whose bodies are on their way.
 #[derive(Default)]
-pub(crate) struct Fills(Mutex<HashMap<Key, Arc<Filling>>>);
+pub(crate) struct Fills(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    fillings: HashMap<Key, Arc<Filling>>,
+    /// How many have ended.
+    ended: u64,
+}
 
 /// A response whose body is on its way.
 pub(super) struct Filling {
@@ -289,24 +304,34 @@ pub(super) struct Filling {
 }
 
 impl Fills {
+    /// How many responses have come, or have been given up: what was seen in the store when there were fewer
+    /// may be news by now.
+    pub(super) fn ended(&self) -> u64 {
+        self.lock().ended
+    }
+
     /// The response that is on its way under a key.
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Filling>> {
-        self.lock().get(key).cloned()
+        self.lock().fillings.get(key).cloned()
     }
 
     /// Notes that a response is on its way. One that is so already gives way.
     pub(super) fn insert(&self, key: &Key, filling: &Arc<Filling>) {
-        self.lock().insert(key.clone(), Arc::clone(filling));
+        self.lock()
+            .fillings
+            .insert(key.clone(), Arc::clone(filling));
     }
 
     pub(super) fn remove(&self, key: &Key, filling: &Arc<Filling>) {
-        let mut fills = self.lock();
-        if fills.get(key).is_some_and(|current| Arc::ptr_eq(current, filling)) {
-            fills.remove(key);
+        let mut table = self.lock();
+        table.ended += 1;
+        let current = table.fillings.get(key);
+        if current.is_some_and(|current| Arc::ptr_eq(current, filling)) {
+            table.fillings.remove(key);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Filling>>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use http::header::{AGE, DATE};
+use http::header::AGE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::clock::milliseconds;
 use crate::http::{
-    Candidate, ResponseDirectives, add_vary, date_value, explicit_lifetime, has_validator,
-    heuristic_lifetime, initial_age, is_dated, may_share, moment, sort_names, strip_hop_by_hop,
-    vary_names,
+    Candidate, ResponseDirectives, add_date, add_vary, explicit_lifetime, has_validator,
+    heuristic_lifetime, initial_age, may_share, moment, sort_names, strip_hop_by_hop, vary_names,
 };
 use crate::policy::Aging;
 
@@ -70,7 +69,10 @@ impl Plan {
             if asked.is_personal || directives.no_cache {
                 return None;
             }
-            let given = layer.expire.or(default).filter(|_| status == StatusCode::OK);
+            let given = layer
+                .expire
+                .or(default)
+                .filter(|_| status == StatusCode::OK);
             let given = given.map(|lifetime| aging.spread(lifetime));
             let heuristic = || heuristic_lifetime(status, headers, &directives, received);
             given.or_else(|| layer.heuristic.then(heuristic).flatten())
@@ -114,11 +116,7 @@ impl Plan {
         is_of_use.then(|| {
             let age = headers.remove(AGE);
             strip_hop_by_hop(&mut headers);
-            if !is_dated(&headers)
-                && let Some(date) = date_value(received)
-            {
-                headers.insert(DATE, date);
-            }
+            add_date(&mut headers, received);
             Self {
                 freshness,
                 names,

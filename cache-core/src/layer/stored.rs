@@ -42,6 +42,8 @@ pub(super) struct StoredResponse {
     /// Without what belongs to one connection, and without `Age`.
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// Whether the body has not come yet.
+    pub(super) is_on_its_way: bool,
     /// The tag of a response that has none, which its origin does not know.
     pub(super) etag: Option<HeaderValue>,
     pub(super) freshness: Freshness,
@@ -172,7 +174,7 @@ impl StoredResponse {
     }
 
     /// Answers a request that the response is good for: with all of it, with the part that is asked for, or
-    /// with the news that there is none. `headers` are those of the whole.
+    /// with the news that the client has it already. `headers` are those of the whole.
     pub(super) fn answer(&self, asked: &Asked, mut headers: HeaderMap) -> Response<Body> {
         let request = &asked.parts.headers;
         let (mut status, mut body) = (self.status, self.body.clone());
@@ -180,6 +182,8 @@ impl StoredResponse {
             status = StatusCode::NOT_MODIFIED;
             strip_for_not_modified(&mut headers);
             body.clear();
+        } else if self.is_on_its_way {
+            // Nobody knows its parts yet.
         } else if asked.is_head {
             if !has_no_body(status) && !headers.contains_key(CONTENT_LENGTH) {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -299,6 +303,7 @@ impl Payload for Stored {
                     status,
                     headers,
                     body,
+                    is_on_its_way: false,
                     etag: etag.map_err(|_| damaged())?,
                     freshness,
                     names: names(&texts)?,

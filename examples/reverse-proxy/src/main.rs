@@ -97,7 +97,15 @@ fn strip_connection(headers: &mut HeaderMap) {
         .collect();
     let keep_alive = HeaderName::from_static("keep-alive");
     let proxy = HeaderName::from_static("proxy-connection");
-    let fixed = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, keep_alive, proxy];
+    let fixed = [
+        CONNECTION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        keep_alive,
+        proxy,
+    ];
     for name in named.iter().chain(&fixed) {
         headers.remove(name);
     }
@@ -141,7 +149,10 @@ impl Options {
             }
         }
         let is_complete = options.upstream.authority().is_some() && !options.listen.is_empty();
-        anyhow::ensure!(is_complete, "an upstream and an address are needed\n{USAGE}");
+        anyhow::ensure!(
+            is_complete,
+            "an upstream and an address are needed\n{USAGE}"
+        );
         Ok(options)
     }
 
