@@ -3,7 +3,10 @@
 mod asked;
 mod exchange;
 mod fill;
+mod pending;
+mod place;
 mod plan;
+mod reply;
 mod stored;
 
 use std::collections::HashMap;
@@ -31,6 +34,7 @@ use crate::site::Site;
 use asked::{Asked, Kind};
 use exchange::Exchange;
 pub(crate) use fill::Fills;
+use pending::Pending;
 
 #[doc = include_str!("docs/layer.md")]
 #[derive(Clone)]
@@ -41,14 +45,17 @@ struct Settings {
     site: &'static Site,
     cache: Option<Cache>,
     expire: Option<Duration>,
-    key_by: Option<Arc<dyn Fn(&Parts) -> String + Send + Sync>>,
-    only_if: Option<Arc<dyn Fn(&Parts) -> bool + Send + Sync>>,
+    key_by: Option<Ask<String>>,
+    only_if: Option<Ask<bool>>,
     vary: Vec<HeaderName>,
     heuristic: bool,
     stores_cookies: bool,
     /// The name under which the cache speaks of itself.
     cache_status: Option<Arc<str>>,
 }
+
+/// Asks something about a request.
+type Ask<T> = Arc<dyn Fn(&Parts) -> T + Send + Sync>;
 
 impl Default for CacheLayer {
     fn default() -> Self {
@@ -307,8 +314,8 @@ impl<S> CacheService<S> {
         if let Some(reply) = exchange::find_local(&cache, &self.settings, &asked, &key) {
             return CacheFuture(Answer::Ready(Some(Ok(reply))));
         }
-        let exchange =
-            Exchange::<S, Q>::new(self.take_ready(), cache, Arc::clone(&self.settings), asked);
+        let pending = Pending::new(cache, Arc::clone(&self.settings), asked);
+        let exchange = Exchange::<S, Q>::new(self.take_ready(), pending);
         CacheFuture::of(exchange.respond(key))
     }
 

@@ -27,10 +27,6 @@ pub(super) struct Asked {
 }
 
 /// What is to be done with a request, whose head is given back where the cache does not need it.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nothing is allocated for a request that is answered at once"
-)]
 pub(super) enum Kind {
     /// To be answered by the cache, if it can.
     Asked(Asked),

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use axum_core::body::Body;
 use bytes::Bytes;
-use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::milliseconds;
 use crate::engine::Times;
 use crate::error::Error;
-use crate::http::{Wanted, not_modified, strip_for_not_modified, wanted};
 use crate::key::KeyBytes;
 use crate::message::{Message, counted, damaged, split_counted};
 use crate::value::{Codec, Payload};
@@ -21,7 +19,7 @@ use super::asked::Asked;
 /// What is stored under a key.
 #[derive(Clone, Debug)]
 pub(super) enum Stored {
-    Response(StoredResponse),
+    Response(Box<StoredResponse>),
     /// Responses to requests of the same URI differ, and are stored under keys of their own.
     Variants(Variants),
 }
@@ -115,8 +113,8 @@ impl Freshness {
 }
 
 impl StoredResponse {
-    /// What the response is good for. `rests` says whether its origin has failed just now.
-    pub(super) fn merit(&self, asked: &Asked, times: Times, rests: bool) -> Merit {
+    /// What the response is good for.
+    pub(super) fn merit(&self, asked: &Asked, times: Times) -> Merit {
         if self.variant != asked.variant(&self.names)
             || asked.is_personal && self.freshness.is_assigned
         {
@@ -141,7 +139,7 @@ impl StoredResponse {
             Merit::Validated { stands_in: false }
         } else if stale < most {
             Merit::Served
-        } else if stale < self.freshness.stale_while_revalidate || rests && stands_in {
+        } else if stale < self.freshness.stale_while_revalidate {
             Merit::ServedStale
         } else {
             Merit::Validated { stands_in }
@@ -159,58 +157,6 @@ impl StoredResponse {
             && is_same(LAST_MODIFIED, self.headers.get(LAST_MODIFIED))
             && is_same(CONTENT_LENGTH, Some(&length))
     }
-
-    /// The headers that every reply has.
-    pub(super) fn common_headers(&self, times: Times) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        if let Some(etag) = &self.etag {
-            headers.insert(ETAG, etag.clone());
-        }
-        if self.freshness.is_assigned && !headers.contains_key(CACHE_CONTROL) {
-            let rest = u64::try_from(self.freshness.rest(times)).unwrap_or(0);
-            headers.insert(CACHE_CONTROL, max_age(rest / 1000));
-        }
-        headers
-    }
-
-    /// Answers a request that the response is good for: with all of it, with the part that is asked for, or
-    /// with the news that the client has it already. `headers` are those of the whole.
-    pub(super) fn answer(&self, asked: &Asked, mut headers: HeaderMap) -> Response<Body> {
-        let request = &asked.parts.headers;
-        let (mut status, mut body) = (self.status, self.body.clone());
-        if status.is_success() && not_modified(request, &headers) {
-            status = StatusCode::NOT_MODIFIED;
-            strip_for_not_modified(&mut headers);
-            body.clear();
-        } else if self.is_on_its_way {
-            // Nobody knows its parts yet.
-        } else if asked.is_head {
-            if !has_no_body(status) && !headers.contains_key(CONTENT_LENGTH) {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-            }
-            body.clear();
-        } else if status == StatusCode::OK {
-            let length = body.len();
-            match wanted(request, &headers, length) {
-                Wanted::Whole => {}
-                Wanted::Part(part) => {
-                    status = StatusCode::PARTIAL_CONTENT;
-                    let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
-                    set_range(&mut headers, &range, part.len());
-                    body = body.slice(part);
-                }
-                Wanted::Unsatisfiable => {
-                    status = StatusCode::RANGE_NOT_SATISFIABLE;
-                    set_range(&mut headers, &format!("bytes */{length}"), 0);
-                    body.clear();
-                }
-            }
-        }
-        let mut reply = Response::new(Body::from(body));
-        *reply.status_mut() = status;
-        *reply.headers_mut() = headers;
-        reply
-    }
 }
 
 impl Asked {
@@ -226,29 +172,6 @@ impl Asked {
             && !self.directives.max_age.is_some_and(old)
             && !self.directives.min_fresh.is_some_and(short)
     }
-}
-
-/// Whether responses of a status never have a body (RFC 9110 section 6.4.1).
-pub(super) fn has_no_body(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-fn set_range(headers: &mut HeaderMap, range: &str, length: usize) {
-    headers.remove(CONTENT_LENGTH);
-    if let Ok(range) = HeaderValue::from_str(range) {
-        headers.insert(CONTENT_RANGE, range);
-    }
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-}
-
-fn max_age(seconds: u64) -> HeaderValue {
-    HeaderValue::try_from(format!("max-age={seconds}"))
-        .unwrap_or_else(|_| HeaderValue::from_static("max-age=0"))
-}
-
-/// The value of `Age`.
-pub(super) fn age_value(age: u64) -> (HeaderName, HeaderValue) {
-    (AGE, HeaderValue::from(age / 1000))
 }
 
 /// What of a response is encoded by the coder, beside its head.
@@ -299,7 +222,7 @@ impl Payload for Stored {
                     headers,
                     body,
                 } = Message::decode(codec, rest)?;
-                Ok(Self::Response(StoredResponse {
+                Ok(Self::Response(Box::new(StoredResponse {
                     status,
                     headers,
                     body,
@@ -308,7 +231,7 @@ impl Payload for Stored {
                     freshness,
                     names: names(&texts)?,
                     variant: KeyBytes::from_vec(variant),
-                }))
+                })))
             }
             _ => Err(damaged()),
         }
