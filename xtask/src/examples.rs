@@ -295,7 +295,7 @@ impl Drop for Server {
 }
 
 /// Where cargo puts a program: beside this one.
-fn program(name: &str) -> Result<PathBuf> {
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own.parent().context("this program is nowhere")?;
     Ok(folder

@@ -3,6 +3,7 @@
 mod examples;
 mod features;
 mod http;
+mod http_suite;
 mod services;
 mod steps;
 mod test;
@@ -14,6 +15,7 @@ cargo xtask <task>
 
   test         checks formatting, lints, tests of every feature set, docs and examples
   conformance  prints which promises each backend keeps, on real servers
+  http-suite   runs the tests of HTTP caches against the example reverse-proxy
   services     starts the servers that tests run against, and says where they are
 ";
 
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test::run(),
         ["conformance"] => test::conformance(),
+        ["http-suite"] => http_suite::run(),
         ["services"] => services::run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

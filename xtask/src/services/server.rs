@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// A server in a directory of its own. It is killed, and its directory removed, when this is
 /// dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     process: Child,
     directory: PathBuf,
 }
@@ -18,16 +18,23 @@ pub(super) struct Server {
 impl Server {
     /// Starts a program with these arguments and a last one, and waits until it listens on `port`.
     pub(super) fn start(program: &Path, arguments: &[&str], last: &str, port: u16) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(last);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self::spawn(command, port)
+    }
+
+    /// Starts a command in the directory of the server, and waits until it listens on `port`.
+    pub(crate) fn spawn(mut command: Command, port: u16) -> Result<Self> {
         let directory = temporary_directory(port)?;
-        let process = Command::new(program)
-            .args(arguments)
-            .arg(last)
+        let process = command
             .current_dir(&directory)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .spawn()
-            .with_context(|| format!("{} could not be started", program.display()))?;
+            .with_context(|| {
+                let program = Path::new(command.get_program());
+                format!("{} could not be started", program.display())
+            })?;
         let mut server = Self { process, directory };
         server.wait_until_it_listens(port)?;
         Ok(server)
@@ -57,7 +64,7 @@ impl Drop for Server {
     }
 }
 
-pub(super) fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
