@@ -56,6 +56,21 @@
 //! # }
 //! ```
 //!
+//! For routes that nobody wants to annotate, `CacheLayer` does the same for a whole `Router` or any other tower
+//! service, by the rules of HTTP (RFC 9111):
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use std::time::Duration;
+//! use axum::{Router, routing::get};
+//! use fast_cache::CacheLayer;
+//!
+//! let app: Router = Router::new()
+//!     .route("/prices", get(async || "a slow page"))
+//!     .layer(CacheLayer::new().expire(Duration::from_secs(60)));
+//! # }
+//! ```
+//!
 //! # What is in the key
 //!
 //! Everything that the function can see: its module, name, type arguments and arguments, and
@@ -120,7 +135,7 @@
 //! | `redis` | | `RedisBackend`: a server, a cluster, or a service behind sentinels |
 //! | `dynamodb` | | `DynamoBackend`: a table of DynamoDB |
 //! | `json` | yes | the `Json` coder, which is the registry's default |
-//! | `axum` | | `#[cache]` on handlers, `CacheRequest`, `CacheResponse` |
+//! | `axum` | | `#[cache]` on handlers, `CacheRequest`, `CacheResponse`, `CacheLayer` |
 //! | `msgpack` | | the `MessagePack` coder |
 //! | `bincode` | | the `Bincode` coder; `bincode` is no longer maintained |
 //! | `testing` | | `testing::ManualClock`, `testing::ChaosBackend`, `testing::backend_conformance` |

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::resume_unwind;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
@@ -15,8 +15,8 @@ use crate::axum::{CacheRequest, CacheResponse, CachedResponse, RequestHead, Wish
 use crate::body::{Gathered, gather};
 use crate::engine::{Found, Terms, Ticket, Times};
 use crate::http::{
-    RequestDirectives, ResponseDirectives, add_vary, is_personal, may_store, not_modified,
-    strip_for_not_modified,
+    RequestDirectives, ResponseDirectives, add_vary, explicit_lifetime, is_personal, may_store,
+    moment, not_modified, strip_for_not_modified,
 };
 use crate::key::{KeyWriter, headers_suffix};
 use crate::limit::timed_out;
@@ -422,7 +422,8 @@ impl<C: CoderChoice> Exchange<C> {
         let mut wishes = self.response.take();
         let chosen = choose_lifetime(made.verdict, &wishes, path.engine.expire());
         let reply = with_headers(made.reply, std::mem::take(&mut wishes.headers));
-        let lifetime = chosen.and_then(|chosen| limit_lifetime(chosen, &reply, path.site));
+        let now = moment(path.engine.wall());
+        let lifetime = chosen.and_then(|chosen| limit_lifetime(chosen, &reply, path.site, now));
         let Some(lifetime) = lifetime else {
             return Answered::alone(reply);
         };
@@ -666,15 +667,19 @@ fn choose_lifetime(
     Some(wishes.expire.or(verdict.lifetime()).or(default))
 }
 
-/// The lifetime, cut to the one that the response's own `Cache-Control` gives, or `None` if the
-/// response must not be stored.
-fn limit_lifetime(chosen: Lifetime, reply: &Response, site: &Site) -> Option<Lifetime> {
+/// The lifetime, cut to the one that the response gives itself, or `None` if the response must not be
+/// stored.
+fn limit_lifetime(
+    chosen: Lifetime,
+    reply: &Response,
+    site: &Site,
+    now: SystemTime,
+) -> Option<Lifetime> {
+    let headers = reply.headers();
     let is_wanted = site.stores_status(reply.status());
-    let may = is_wanted.then(|| may_store(reply.headers(), site.vary_names()));
+    let may = is_wanted.then(|| may_store(headers, site.vary_names()));
     may?.ok()?;
-    let own = ResponseDirectives::parse(reply.headers())
-        .lifetime()
-        .map(Duration::from_secs);
+    let own = explicit_lifetime(headers, &ResponseDirectives::parse(headers), now);
     let lifetime = match (chosen, own) {
         (Some(chosen), Some(own)) => Some(chosen.min(own)),
         (chosen, own) => chosen.or(own),

@@ -454,6 +454,21 @@ async fn the_handler_chooses_its_lifetime() {
         ([(header::CACHE_CONTROL, "public, max-age=7")], "hello")
     }
 
+    #[cache(expire = 60)]
+    async fn targeted() -> impl IntoResponse {
+        let control = (header::CACHE_CONTROL, "no-store");
+        let targeted = (HeaderName::from_static("cdn-cache-control"), "max-age=8");
+        ([control, targeted], "hello")
+    }
+
+    #[cache(expire = 60)]
+    async fn expired() -> impl IntoResponse {
+        (
+            [(header::EXPIRES, "Wed, 01 Jan 2020 00:00:00 GMT")],
+            "hello",
+        )
+    }
+
     #[cache]
     async fn endless() -> Html<&'static str> {
         Html("hello")
@@ -461,6 +476,8 @@ async fn the_handler_chooses_its_lifetime() {
 
     let router = Router::new()
         .route("/chosen", get(chosen))
+        .route("/targeted", get(targeted))
+        .route("/expired", get(expired))
         .route("/own", get(own));
     let app = App::new(router.route("/endless", get(endless)));
     assert_eq!(
@@ -473,6 +490,10 @@ async fn the_handler_chooses_its_lifetime() {
         (hit.cache(), hit.header(header::CACHE_CONTROL)),
         ("HIT", Some("public, max-age=7"))
     );
+    for (uri, status) in [("/targeted", "HIT"), ("/expired", "")] {
+        app.get(uri).await;
+        assert_eq!(app.get(uri).await.cache(), status, "{uri}");
+    }
     app.get("/endless").await;
     let hit = app.get("/endless").await;
     assert_eq!(
@@ -483,6 +504,8 @@ async fn the_handler_chooses_its_lifetime() {
         .scope(async {
             let ttl = own::entry().ttl().await.unwrap().unwrap();
             assert!(ttl <= Duration::from_secs(7));
+            let ttl = targeted::entry().ttl().await.unwrap().unwrap();
+            assert!(ttl <= Duration::from_secs(8));
         })
         .await;
 }
@@ -516,8 +539,10 @@ async fn headers_named_by_vary_are_part_of_the_key_and_of_the_reply() {
             app.get_with(uri, &[("accept-language", "")]).await.cache(),
             "MISS"
         );
-        let hit = app.get_with(uri, &german).await;
-        assert_eq!((hit.cache(), &hit.body[..]), ("HIT", &b"hello in de"[..]));
+        for same in ["de", " DE ;q=1.0"] {
+            let hit = app.get_with(uri, &[("accept-language", same)]).await;
+            assert_eq!((hit.cache(), &hit.body[..]), ("HIT", &b"hello in de"[..]));
+        }
     }
     app.cache
         .scope(async {

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::examples;
 use crate::features;
+use crate::http_suite;
 use crate::services::Services;
 use crate::steps::Steps;
 
@@ -36,6 +37,7 @@ pub(crate) fn run() -> Result<()> {
     test(&mut steps, &services.environment())?;
     document(&mut steps)?;
     examples::check(&mut steps, &services)?;
+    http_suite::check(&mut steps, &services)?;
     steps.summarize();
     Ok(())
 }
