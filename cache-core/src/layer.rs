@@ -165,7 +165,7 @@ impl Settings {
         if cache.is_none() {
             let _ = uninitialized::<Infallible, Infallible>(self.site);
         }
-        cache.filter(Cache::is_enabled)
+        cache
     }
 
     fn passed_on(&self, mut response: Response<Body>, why: Forward) -> Response<Body> {
@@ -284,7 +284,10 @@ where
         let (parts, body) = request.into_parts();
         let has_body = may_have_body(&parts, &body);
         match Kind::of(parts, has_body, &self.settings, cache.http()) {
-            Kind::Asked(asked) => self.ask(cache, asked),
+            Kind::Asked(asked) if cache.is_enabled() => self.ask(cache, asked),
+            Kind::Asked(asked) => {
+                self.pass_on(Request::from_parts(asked.parts, body), Forward::Bypass)
+            }
             Kind::Unsafe(parts, target) => {
                 self.change(cache, target, Request::from_parts(parts, body))
             }

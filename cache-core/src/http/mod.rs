@@ -21,6 +21,6 @@ pub(crate) use hop::strip_hop_by_hop;
 pub(crate) use range::{Wanted, wanted};
 pub(crate) use status::{CacheStatus, Forward};
 pub(crate) use storable::{Candidate, is_personal, may_share, may_store};
-pub(crate) use target::{Target, forwarded, is_plain};
+pub(crate) use target::{Target, forwarded, is_plain, rewritten};
 pub(crate) use validators::{entity_tag, not_modified, strip_for_not_modified};
 pub(crate) use vary::{add_vary, selecting_value, sort as sort_names, vary_names};

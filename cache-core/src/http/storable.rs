@@ -1,7 +1,7 @@
 //! What may be stored, and what of the request belongs into the key.
 
-use ::http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, SET_COOKIE};
-use ::http::{HeaderMap, StatusCode};
+use ::http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+use ::http::{HeaderMap, HeaderName, StatusCode};
 
 use super::directives::ResponseDirectives;
 use super::vary::{members, vary_names};
@@ -123,10 +123,20 @@ fn may_store_directives(directives: &ResponseDirectives) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Whether a request tells who sent it: it has `Authorization` (RFC 9111 section 3.5) or `Cookie`,
-/// and `vary` does not make that header part of the key.
+/// Headers by which requests tell who sent them: that of RFC 9110 section 11.6.2, cookies, and those that are
+/// in use for keys and tokens.
+static CREDENTIALS: [HeaderName; 6] = [
+    AUTHORIZATION,
+    COOKIE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("x-access-token"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-auth-token"),
+];
+
+/// Whether a request tells who sent it, by a header that `vary` does not make part of the key.
 pub(crate) fn is_personal(request: &HeaderMap, vary: &[&str]) -> bool {
-    [AUTHORIZATION, COOKIE]
+    CREDENTIALS
         .iter()
         .any(|name| request.contains_key(name) && !is_named(name.as_str().as_bytes(), vary))
 }
@@ -248,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn personal_requests_are_known_by_two_headers() {
+    fn personal_requests_are_known_by_their_headers() {
         assert!(is_personal(&headers(&[("authorization", "Basic x")]), &[]));
         assert!(is_personal(
             &headers(&[("cookie", "a=b")]),

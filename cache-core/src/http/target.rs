@@ -1,10 +1,11 @@
 //! Which resource a request is for, and which others its response speaks of.
 
+use ::axum::extract::OriginalUri;
 use ::http::header::{CONTENT_LOCATION, FORWARDED, HOST, LOCATION};
 use ::http::request::Parts;
-use ::http::uri::Authority;
-use ::http::{HeaderMap, HeaderName, HeaderValue};
-use fluent_uri::{Uri, UriRef};
+use ::http::uri::{Authority, PathAndQuery};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use fluent_uri::UriRef;
 
 /// The longest path and query that is part of a key, in bytes: the length that RFC 9110 section 4.1 wants
 /// to be supported.
@@ -44,10 +45,12 @@ pub(crate) struct Target {
 impl Target {
     /// The target of a request. `None` if it is not certain what that is, or if it is too long: such a
     /// request has nothing to do with a cache.
+    ///
+    /// In a router that is nested in another one, the URI lacks its beginning, which axum has put aside.
     pub(crate) fn of(parts: &Parts) -> Option<Self> {
         let host = host(parts)?;
-        let path_and_query = parts.uri.path_and_query();
-        let path_and_query = path_and_query.map_or("/", |path| path.as_str());
+        let original = parts.extensions.get::<OriginalUri>();
+        let path_and_query = path_and_query(original.map_or(&parts.uri, |original| &original.0));
         (path_and_query.len() <= LONGEST_TARGET).then(|| Self {
             host,
             path_and_query: path_and_query.to_owned(),
@@ -66,7 +69,7 @@ impl Target {
     fn resolve(&self, reference: &str) -> Option<Self> {
         // The scheme that the client used is unknown behind a proxy, and does not count.
         let base = format!("http://{}{}", self.host, self.path_and_query);
-        let base = Uri::parse(base).ok()?;
+        let base = fluent_uri::Uri::parse(base).ok()?;
         let resolved = UriRef::parse(reference).ok()?.resolve_against(&base).ok()?;
         if !matches!(resolved.scheme().as_str(), "http" | "https") {
             return None;
@@ -85,6 +88,18 @@ impl Target {
             path_and_query,
         })
     }
+}
+
+fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
+/// The path and query that whoever answers a request sees, if that is not the end of what the client asked
+/// for.
+pub(crate) fn rewritten(parts: &Parts) -> Option<&str> {
+    let original = parts.extensions.get::<OriginalUri>()?;
+    let seen = path_and_query(&parts.uri);
+    (!path_and_query(original).ends_with(seen)).then_some(seen)
 }
 
 /// The host that a request is for, in lowercase; empty if it names none. `None` if it names several, or
@@ -186,6 +201,22 @@ mod tests {
         }
         let long = format!("/{}", "a".repeat(LONGEST_TARGET));
         assert_eq!(Target::of(&parts(&long, &[])), None);
+    }
+
+    #[test]
+    fn the_uri_that_the_client_asked_for_counts() {
+        let seen = |uri: &str| {
+            let mut parts = parts(uri, &[]);
+            let original = OriginalUri(Uri::from_static("/api/users?a"));
+            parts.extensions.insert(original);
+            let target = Target::of(&parts).unwrap();
+            assert_eq!(target.path_and_query, "/api/users?a");
+            rewritten(&parts).map(str::to_owned)
+        };
+        assert_eq!(seen("/users?a"), None);
+        assert_eq!(seen("/api/users?a"), None);
+        assert_eq!(seen("/users?b").as_deref(), Some("/users?b"));
+        assert_eq!(rewritten(&parts("/users", &[])), None);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use http::request::Parts;
 use http::{HeaderName, Method};
 
 use crate::handler::HttpSettings;
-use crate::http::{RequestDirectives, Target, forwarded, is_personal, is_plain, selecting_value};
+use crate::http::{
+    RequestDirectives, Target, forwarded, is_personal, is_plain, rewritten, selecting_value,
+};
 use crate::key::{Key, KeyBytes, write_bytes, write_optional, write_str};
 
 use super::Settings;
@@ -126,6 +128,9 @@ fn extra(parts: &Parts, layer: &Settings) -> KeyBytes {
     for name in &layer.vary {
         let value = selecting_value(&parts.headers, name.as_str());
         write_optional(&mut bytes, value.as_deref());
+    }
+    if let Some(seen) = rewritten(parts) {
+        write_str(&mut bytes, seen);
     }
     for (name, value) in forwarded(&parts.headers) {
         write_str(&mut bytes, name);

@@ -9,16 +9,21 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use axum_core::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::body::Resumed;
 use crate::engine::Ticket;
 use crate::key::Key;
 
 use super::stored::StoredResponse;
+
+/// For how long nothing may come of a body that nobody reads.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A body on its way.
 pub(super) struct Fill {
@@ -27,10 +32,11 @@ pub(super) struct Fill {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     chunks: Vec<Bytes>,
     length: usize,
+    /// When something has come last.
+    progress: Instant,
     end: Option<End>,
     wakers: Vec<Waker>,
     readers: usize,
@@ -56,12 +62,20 @@ impl Fill {
     pub(super) fn new(body: &Body) -> Arc<Self> {
         Arc::new(Self {
             exact: body.size_hint().exact(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                chunks: Vec::new(),
+                length: 0,
+                progress: Instant::now(),
+                end: None,
+                wakers: Vec::new(),
+                readers: 0,
+                pump: None,
+            }),
         })
     }
 
-    /// Reads the body from its origin, up to `limit` bytes. If `may_give_up`, a body that nobody reads any
-    /// more is left alone, unless its length is known.
+    /// Reads the body from its origin, up to `limit` bytes. A body that nobody reads any more is left alone if
+    /// nothing has come for a minute; at once, if `may_give_up` and its length is unknown.
     pub(super) async fn pump(&self, mut body: Body, limit: usize, may_give_up: bool) -> Outcome {
         let may_give_up = may_give_up && self.exact.is_none();
         loop {
@@ -71,7 +85,14 @@ impl Fill {
                 }
                 Pin::new(&mut body).poll_frame(context).map(Ok)
             });
-            match next.await {
+            let Ok(next) = tokio::time::timeout(LONGEST_PAUSE, next).await else {
+                if self.lock().readers == 0 {
+                    self.finish(End::HandedOver(None));
+                    return Outcome::NotStorable;
+                }
+                continue;
+            };
+            match next {
                 Err(()) => return Outcome::NotStorable,
                 Ok(None) => {
                     let whole = self.whole();
@@ -109,11 +130,23 @@ impl Fill {
         self.reader(true)
     }
 
-    /// The body for another client, if it is certain that it will get all of it: its length is known, or it
-    /// is complete.
-    pub(super) fn shared_reader(self: &Arc<Self>) -> Option<Body> {
-        let is_certain = self.exact.is_some() || matches!(self.lock().end, Some(End::Complete));
+    /// The body for another client, if it will get all of it as far as can be told: it is complete, or its
+    /// length is known and it has not been waited for longer than `patience`.
+    pub(super) fn shared_reader(self: &Arc<Self>, patience: Duration) -> Option<Body> {
+        let is_certain = {
+            let state = self.lock();
+            match state.end {
+                Some(End::Complete) => true,
+                Some(_) => false,
+                None => self.exact.is_some() && state.progress.elapsed() < patience,
+            }
+        };
         is_certain.then(|| self.reader(false))
+    }
+
+    /// Whether the end has not come yet and its length is unknown, so that it is worth waiting for.
+    pub(super) fn is_open(&self) -> bool {
+        self.exact.is_none() && self.lock().end.is_none()
     }
 
     /// Waits until the body has ended.
@@ -143,6 +176,7 @@ impl Fill {
     fn push(&self, data: Bytes) {
         let mut state = self.lock();
         state.length += data.len();
+        state.progress = Instant::now();
         state.chunks.push(data);
         state.wake();
     }

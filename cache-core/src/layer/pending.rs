@@ -28,7 +28,8 @@ use super::plan::{Arrival, MOST_NAMES, Plan};
 use super::reply::{COLLAPSED, Replies, forwarded};
 use super::stored::{Merit, Stored, StoredResponse, Variants};
 
-/// How long others wait for a body whose length is not known.
+/// How long others wait for a body whose length is not known, and for something to come of one whose length
+/// is.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request that was not answered at once, and its cache.
@@ -289,12 +290,13 @@ impl Pending {
         if !is_usable() {
             return None;
         }
-        let mut body = filling.fill.shared_reader();
-        if body.is_none() {
+        if filling.fill.is_open() {
             let _ = tokio::time::timeout(PATIENCE, filling.fill.ended()).await;
-            body = is_usable().then(|| filling.fill.shared_reader()).flatten();
+            if !is_usable() {
+                return None;
+            }
         }
-        let body = body?;
+        let body = filling.fill.shared_reader(PATIENCE)?;
         let mut reply = self.replies(place).hit(&filling.head, times(), COLLAPSED);
         if reply.status() != StatusCode::NOT_MODIFIED {
             *reply.body_mut() = body;

@@ -164,6 +164,26 @@ async fn a_body_that_does_not_end_keeps_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_reads_along_with_a_body_that_stands_still() {
+    let (site, feeds) = fed(memory(), CacheLayer::new(), Some("6"));
+    let stuck = site.open(Method::GET, "/", &[]).await.unwrap();
+    tokio::time::advance(2 * SECOND).await;
+    let other = site.open(Method::GET, "/", &[]).await.unwrap();
+    assert_eq!(site.calls(), 2);
+    let mut feed = last(&feeds);
+    feed.send_data("onetwo".into()).await.unwrap();
+    drop(feed);
+    assert_eq!(read(other).await.text(), "onetwo");
+    settle().await;
+    assert_eq!(site.get("/").await.text(), "onetwo");
+    // The first one is given up when nobody reads it any more.
+    drop(stuck);
+    let mut feed = last(&feeds);
+    tokio::time::sleep(200 * SECOND).await;
+    assert!(feed.send_data("late".into()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_over_the_limit_is_given_whole_and_not_stored() {
     let config = memory().max_body(5);
     let (site, feeds) = fed(config, CacheLayer::new(), None);

@@ -333,6 +333,54 @@ async fn a_router_is_cached_whole_or_in_part() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_nested_router_is_known_by_the_whole_path() -> anyhow::Result<()> {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let users = |of: &'static str| {
+        let calls = Arc::clone(&calls);
+        let list = async move || format!("{of} {}", calls.fetch_add(1, Ordering::SeqCst));
+        Router::new()
+            .route("/users", get(list).post(async || "changed"))
+            .layer(CacheLayer::new().expire(60 * SECOND))
+    };
+    let app: Router = Router::new()
+        .nest("/public", users("public"))
+        .nest("/admin", users("admin"))
+        .route("/users", get(async || "root"));
+    let send = async |method: Method, path: &str| -> anyhow::Result<String> {
+        let request = Request::builder().method(method).uri(path);
+        let reply = app.clone().oneshot(request.body(Body::empty())?).await?;
+        Ok(read(reply).await.text().to_owned())
+    };
+    let ask = async |path| send(Method::GET, path).await;
+    Cache::new(InMemoryBackend::new())
+        .scope(async {
+            assert_eq!(ask("/public/users").await?, "public 0");
+            assert_eq!(ask("/admin/users").await?, "admin 1");
+            assert_eq!(ask("/public/users").await?, "public 0");
+            assert_eq!(ask("/admin/users").await?, "admin 1");
+            send(Method::POST, "/admin/users").await?;
+            assert_eq!(ask("/public/users").await?, "public 0");
+            assert_eq!(ask("/admin/users").await?, "admin 2");
+            anyhow::Ok(())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn what_is_changed_while_the_cache_is_off_does_not_come_back() {
+    let site = Site::new(
+        CacheLayer::new(),
+        always(&[("cache-control", "max-age=60")]),
+    );
+    site.get("/").await;
+    site.cache.set_enabled(false);
+    assert_eq!(site.get("/").await.text(), "answer 1");
+    site.send(Method::PUT, "/", &[]).await;
+    site.cache.set_enabled(true);
+    assert_eq!(site.get("/").await.text(), "answer 3");
+}
+
+#[tokio::test]
 async fn a_service_of_limited_concurrency_is_not_exhausted() {
     let busy = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&busy);

@@ -111,7 +111,7 @@ async fn cookies_are_given_to_others_only_where_that_is_asked_for() {
 
 #[tokio::test]
 async fn a_request_that_tells_who_sent_it_shares_what_is_meant_to_be_shared() {
-    for name in ["authorization", "cookie"] {
+    for name in ["authorization", "cookie", "x-api-key", "x-auth-token"] {
         let personal = &[(name, "me")][..];
         let given = Site::new(CacheLayer::new().expire(60 * SECOND), always(&[]));
         given.get_with("/", personal).await;
