@@ -27,6 +27,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::http::{CacheStatus, Forward, Target};
+use crate::join::join_all;
 use crate::registry::{Cache, with_current};
 use crate::runtime::{Answer, uninitialized};
 use crate::site::Site;
@@ -342,10 +343,11 @@ impl<S> CacheService<S> {
             let response = response.await?.map(Body::new);
             let status = response.status();
             if status.is_success() || status.is_redirection() {
-                let named = target.named_by(response.headers());
-                for target in [target].iter().chain(&named) {
-                    exchange::invalidate(&cache, &settings, target).await;
-                }
+                let mut targets = target.named_by(response.headers());
+                targets.push(target);
+                let invalidate = |target| Box::pin(exchange::invalidate(&cache, &settings, target));
+                // All begin at once, so that none is lost if the client goes away.
+                join_all(targets.iter().map(invalidate).collect()).await;
             }
             Ok(settings.passed_on(response, Forward::Method))
         })

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum_core::body::Body;
 use bytes::Bytes;
-use http::header::ETAG;
-use http::{HeaderMap, Response, StatusCode, response};
+use http::header::{CONTENT_LENGTH, ETAG};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 use http_body::Body as _;
 
 use crate::access::Access;
@@ -24,7 +24,7 @@ use super::Settings;
 use super::asked::Asked;
 use super::fill::{Fill, Filling, Outcome};
 use super::place::{Place, variant_key};
-use super::plan::{Arrival, MOST_NAMES, Plan};
+use super::plan::{Arrival, MOST_NAMES, Plan, Planner};
 use super::reply::{COLLAPSED, Replies, forwarded};
 use super::stored::{Merit, Stored, StoredResponse, Variants};
 
@@ -195,7 +195,7 @@ impl Pending {
         let mut current = StoredResponse::announced(parts.status, &plan, &self.asked);
         let age = plan.age.as_ref();
         match gather(body, limit).await {
-            Gathered::Whole(body) => {
+            Gathered::Whole(body) if current.is_whole(&body) => {
                 current.take_body(body);
                 let end = self.store(fetched, &current, plan.retention).await;
                 let status = forwarded(fetched.reason, matches!(end, End::Valid(..)));
@@ -203,7 +203,7 @@ impl Pending {
                 *reply.extensions_mut() = parts.extensions;
                 (Answered::shared(reply, current), end)
             }
-            Gathered::Short(body) => {
+            Gathered::Whole(body) | Gathered::Short(body) => {
                 let response = Response::from_parts(parts, Body::from(body));
                 let reply = self.replies(place).unstored(response, fetched.reason);
                 Answered::alone(Turn::reply(reply))
@@ -257,7 +257,9 @@ impl Pending {
                 key: &place.key,
                 filling: &filling,
             };
-            if let Outcome::Complete(body) = fill.pump(body, limit, is_read).await {
+            if let Outcome::Complete(body) = fill.pump(body, limit, is_read).await
+                && filling.head.is_whole(&body)
+            {
                 let mut whole = filling.head.clone();
                 whole.take_body(body);
                 let fetched = Fetched {
@@ -396,17 +398,13 @@ impl Pending {
 
     fn plan(&self, status: StatusCode, headers: &HeaderMap, arrival: Arrival) -> Option<Plan> {
         let engine = self.engine();
-        let aging = engine.aging(self.layer.site);
-        let default = self.layer.expire.or(engine.expire());
-        Plan::of(
-            status,
-            headers,
-            arrival,
-            &self.asked,
-            &self.layer,
-            &aging,
-            default,
-        )
+        let planner = Planner {
+            asked: &self.asked,
+            layer: &self.layer,
+            aging: engine.aging(self.layer.site),
+            default: self.layer.expire.or(engine.expire()),
+        };
+        planner.plan(status, headers, arrival)
     }
 }
 
@@ -454,6 +452,12 @@ impl StoredResponse {
             etag: self.etag.clone(),
             ..Self::announced(self.status, plan, asked)
         }
+    }
+
+    /// Whether a body is all that was announced (RFC 9111 section 3.3).
+    fn is_whole(&self, body: &[u8]) -> bool {
+        let announced = self.headers.get(CONTENT_LENGTH);
+        announced.is_none_or(|announced| *announced == HeaderValue::from(body.len()))
     }
 
     /// Takes its body, and a tag if it has none.

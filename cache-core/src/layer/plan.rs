@@ -1,6 +1,6 @@
 //! Whether a response is stored, for how long, and for which requests.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::AGE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::clock::milliseconds;
 use crate::http::{
     Candidate, ResponseDirectives, add_date, add_vary, explicit_lifetime, has_validator,
-    heuristic_lifetime, initial_age, may_share, moment, sort_names, strip_hop_by_hop, vary_names,
+    heuristic_lifetime, initial_age, may_share, moment, strip_hop_by_hop, vary_names,
 };
 use crate::policy::Aging;
 
@@ -43,87 +43,123 @@ pub(super) struct Arrival {
     pub(super) took: u64,
 }
 
-impl Plan {
+/// What decides on a response.
+pub(super) struct Planner<'a> {
+    pub(super) asked: &'a Asked,
+    pub(super) layer: &'a Settings,
+    pub(super) aging: Aging,
+    /// How long responses are fresh that do not say it; `None` for not at all.
+    pub(super) default: Option<Duration>,
+}
+
+impl Planner<'_> {
     /// `None` for a response that is not stored.
-    pub(super) fn of(
+    pub(super) fn plan(
+        &self,
         status: StatusCode,
         headers: &HeaderMap,
         arrival: Arrival,
-        asked: &Asked,
-        layer: &Settings,
-        aging: &Aging,
-        default: Option<Duration>,
-    ) -> Option<Self> {
-        let received = moment(arrival.at);
+    ) -> Option<Plan> {
         let directives = ResponseDirectives::parse(headers);
-        let explicit = explicit_lifetime(headers, &directives, received);
-        let candidate = Candidate {
-            status,
-            headers,
-            directives: &directives,
-            is_authorized: asked.is_authorized,
-            shares_cookies: layer.stores_cookies && explicit.is_some(),
-        };
-        may_share(candidate).ok()?;
-        let assigned = || {
-            if asked.is_personal || directives.no_cache {
-                return None;
-            }
-            let given = layer
-                .expire
-                .or(default)
-                .filter(|_| status == StatusCode::OK);
-            let given = given.map(|lifetime| aging.spread(lifetime));
-            let heuristic = || heuristic_lifetime(status, headers, &directives, received);
-            given.or_else(|| layer.heuristic.then(heuristic).flatten())
-        };
-        let (lifetime, is_assigned) = match explicit {
-            Some(lifetime) => (lifetime, false),
-            None if directives.no_cache => (Duration::ZERO, false),
-            None => (assigned()?, true),
-        };
-        let took = Duration::from_millis(arrival.took);
-        let may_be_stale = !directives.forbids_stale() && !directives.no_cache;
-        let stale = |own: Option<u64>, default: Duration| {
-            let stale = own.map_or(default, Duration::from_secs);
-            if may_be_stale { milliseconds(stale) } else { 0 }
-        };
-        let freshness = Freshness {
-            initial_age: initial_age(headers, received, took).map_or(u64::MAX, milliseconds),
-            lifetime: milliseconds(lifetime),
-            stale_while_revalidate: stale(
-                directives.stale_while_revalidate,
-                aging.stale_while_revalidate,
-            ),
-            stale_if_error: stale(directives.stale_if_error, aging.stale_if_error),
-            may_be_stale,
-            must_validate: directives.no_cache,
-            is_assigned,
-        };
+        let freshness = self.freshness(status, headers, &directives, arrival)?;
         let for_validation = match has_validator(headers) {
             true => KEPT_FOR_VALIDATION,
             false => Duration::ZERO,
         };
         let retention = freshness.retention(for_validation);
+        let names = self.names(headers)?;
+        if retention < Duration::from_millis(1) || names.len() > MOST_NAMES {
+            return None;
+        }
         let mut headers = headers.clone();
-        let vary: Vec<&str> = layer.vary.iter().map(HeaderName::as_str).collect();
+        let age = headers.remove(AGE);
+        strip_hop_by_hop(&mut headers);
+        add_date(&mut headers, moment(arrival.at));
+        let vary: Vec<&str> = self.layer.vary.iter().map(HeaderName::as_str).collect();
         add_vary(&mut headers, &vary);
-        let mut names = vary_names(&headers)?;
-        // They take part in the key of every response.
-        names.retain(|name| !layer.vary.contains(name));
-        sort_names(&mut names);
-        let is_of_use = retention >= Duration::from_millis(1) && names.len() <= MOST_NAMES;
-        is_of_use.then(|| {
-            let age = headers.remove(AGE);
-            strip_hop_by_hop(&mut headers);
-            add_date(&mut headers, received);
-            Self {
-                freshness,
-                names,
-                retention,
-                headers,
-                age,
-            }
+        Some(Plan {
+            freshness,
+            names,
+            retention,
+            headers,
+            age,
         })
+    }
+
+    /// The headers that a response names in `Vary`, but for those that take part in the key of every response.
+    fn names(&self, headers: &HeaderMap) -> Option<Vec<HeaderName>> {
+        let mut names = vary_names(headers)?;
+        names.retain(|name| !self.layer.vary.contains(name));
+        Some(names)
+    }
+
+    fn freshness(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        directives: &ResponseDirectives,
+        arrival: Arrival,
+    ) -> Option<Freshness> {
+        let received = moment(arrival.at);
+        let explicit = explicit_lifetime(headers, directives, received);
+        let candidate = Candidate {
+            status,
+            headers,
+            directives,
+            is_authorized: self.asked.is_authorized,
+            shares_cookies: self.layer.stores_cookies && explicit.is_some(),
+        };
+        may_share(candidate).ok()?;
+        let (lifetime, is_assigned) = match explicit {
+            Some(lifetime) => (lifetime, false),
+            // It is of use if it can be validated.
+            None if directives.no_cache => (Duration::ZERO, false),
+            None => (self.assigned(status, headers, directives, received)?, true),
+        };
+        let may_be_stale = !directives.forbids_stale() && !directives.no_cache;
+        let stale = |own: Option<u64>, default: Duration| {
+            let stale = own.map_or(default, Duration::from_secs);
+            if may_be_stale { milliseconds(stale) } else { 0 }
+        };
+        let took = Duration::from_millis(arrival.took);
+        let Aging {
+            stale_while_revalidate,
+            stale_if_error,
+            ..
+        } = self.aging;
+        Some(Freshness {
+            initial_age: initial_age(headers, received, took).map_or(u64::MAX, milliseconds),
+            lifetime: milliseconds(lifetime),
+            stale_while_revalidate: stale(
+                directives.stale_while_revalidate,
+                stale_while_revalidate,
+            ),
+            stale_if_error: stale(directives.stale_if_error, stale_if_error),
+            may_be_stale,
+            must_validate: directives.no_cache,
+            is_assigned,
+        })
+    }
+
+    /// The lifetime that a response is given that does not say it.
+    fn assigned(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        directives: &ResponseDirectives,
+        received: SystemTime,
+    ) -> Option<Duration> {
+        if self.asked.is_personal {
+            return None;
+        }
+        if status == StatusCode::OK
+            && let Some(default) = self.default
+        {
+            return Some(self.aging.spread(default));
+        }
+        match self.layer.heuristic {
+            true => heuristic_lifetime(status, headers, directives, received),
+            false => None,
+        }
     }
 }

@@ -225,6 +225,17 @@ async fn a_body_that_breaks_off_breaks_off_for_the_client_and_is_not_stored() {
     }
 }
 
+#[tokio::test]
+async fn a_body_that_is_not_as_long_as_announced_is_not_stored() {
+    let control = [("cache-control", "max-age=60"), ("content-length", "99")];
+    let site = Site::on(memory(), CacheLayer::new(), move |_, before| {
+        response(&control, before)
+    });
+    for before in 0..2 {
+        assert_eq!(site.get("/").await.text(), format!("answer {before}"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn trailers_reach_the_client_and_keep_the_response_out() {
     let (site, feeds) = fed(memory(), CacheLayer::new(), None);
