@@ -1,5 +1,7 @@
 //! Where the cache reads the time from.
 
+mod ticker;
+
 #[cfg(any(test, feature = "testing"))]
 use std::sync::{Arc, Mutex};
 use std::sync::{Condvar, LazyLock, MutexGuard, PoisonError, Weak};
@@ -31,6 +33,27 @@ impl Clock {
             Source::System => milliseconds(ORIGIN.elapsed()),
             #[cfg(any(test, feature = "testing"))]
             Source::Manual(clock) => milliseconds(clock.elapsed()),
+        }
+    }
+
+    /// As [`now`](Self::now), for lookups: one load where the time is asked for so often that a thread keeps
+    /// it, and then late by a millisecond or two.
+    #[inline]
+    pub(crate) fn recent(&self) -> u64 {
+        match &self.0 {
+            Source::System => ticker::recent(),
+            #[cfg(any(test, feature = "testing"))]
+            Source::Manual(clock) => milliseconds(clock.elapsed()),
+        }
+    }
+
+    /// Compares [`recent`](Self::recent) with the system's time, once in a thousand calls; `count` counts them.
+    #[inline]
+    pub(crate) fn check_now_and_then(&self, count: u64) {
+        if count.is_multiple_of(1024)
+            && let Source::System = self.0
+        {
+            ticker::check();
         }
     }
 
@@ -94,6 +117,7 @@ static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A duration in whole milliseconds. One that is too long to count lasts as long as can be counted,
 /// which is still not the `u64::MAX` that stands for no end.
+#[inline]
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
     let seconds = duration.as_secs().saturating_mul(1000);
     seconds

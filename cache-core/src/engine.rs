@@ -141,6 +141,7 @@ impl Times {
     }
 
     /// `fresh_until` is `None` if it does not expire.
+    #[inline]
     fn at(now: u64, made_at: u64, fresh_until: Option<u64>, took: u64) -> Self {
         Self {
             age: now.saturating_sub(made_at),
@@ -226,6 +227,7 @@ impl Engine {
         &self.prefix
     }
 
+    #[inline]
     pub(crate) fn prefix_number(&self) -> u32 {
         self.prefix_number
     }
@@ -241,6 +243,13 @@ impl Engine {
     #[inline]
     pub(crate) fn counters(&self, site: &Site) -> &FunctionCounters {
         self.counters.of(site)
+    }
+
+    /// Counts a call that a value in this process answers at once.
+    #[inline]
+    pub(crate) fn local_hit(&self, site: &Site) {
+        let before = self.counters(site).local_hit();
+        self.clock.check_now_and_then(before);
     }
 
     /// Counts a call that a value answers.
@@ -287,15 +296,14 @@ impl Engine {
         }
     }
 
-    /// Looks into the local store for a value that is fresh, and gives the entry with its times. The
+    /// Looks into the local store for a value that is fresh, and gives the entry with the time. The
     /// value in it is cloned by the caller, when no lock is held any more.
     #[inline]
-    pub(crate) fn find_local(&self, key: LocalKey<'_>) -> Option<(AnyEntry, Times)> {
+    pub(crate) fn find_local(&self, key: LocalKey<'_>) -> Option<(AnyEntry, u64)> {
         let local = self.backend.local()?;
-        let now = self.clock.now();
+        let now = self.clock.recent();
         let entry = local.get(key, now)?;
-        let times = times_of(&entry, now);
-        self.relies_on(&entry, now).then_some((entry, times))
+        self.relies_on(&entry, now).then_some((entry, now))
     }
 
     /// Whether a value in this process can be served without a look elsewhere.
@@ -307,12 +315,13 @@ impl Engine {
 
     /// Whether a fresh value is to be computed anew already.
     #[inline]
-    pub(crate) fn is_due_early(&self, site: &Site, times: Times) -> bool {
+    pub(crate) fn is_due_early(&self, site: &Site, times: impl FnOnce() -> Times) -> bool {
         let early = site.policy().early_refresh.or(self.policy.early_refresh);
-        early == Some(true)
-            && times
-                .remaining
-                .is_some_and(|remaining| is_early(remaining, times.took))
+        early == Some(true) && {
+            let times = times();
+            let is_early = |remaining| is_early(remaining, times.took);
+            times.remaining.is_some_and(is_early)
+        }
     }
 
     /// Takes the value out of a local entry. One of another type is none, and is counted: two
@@ -864,7 +873,9 @@ impl KeptTimes {
     }
 }
 
-fn times_of(entry: &AnyEntry, now: u64) -> Times {
+/// The times of an entry, at a moment of the local clock.
+#[inline]
+pub(crate) fn times_of(entry: &AnyEntry, now: u64) -> Times {
     let fresh_until = (entry.fresh_until != u64::MAX).then_some(entry.fresh_until);
     Times::at(now, entry.made_at, fresh_until, entry.took)
 }

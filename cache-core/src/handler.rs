@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use crate::access::Access;
 use crate::axum::{CacheRequest, CacheResponse, CachedResponse, RequestHead, Wishes};
 use crate::body::{Gathered, gather};
-use crate::engine::{Found, Terms, Ticket, Times};
+use crate::engine::{Found, Terms, Ticket, Times, times_of};
 use crate::http::{
     RequestDirectives, ResponseDirectives, add_vary, explicit_lifetime, is_personal, may_store,
     moment, not_modified, strip_for_not_modified,
@@ -104,7 +104,8 @@ pub fn handler<C: CoderChoice>(
             }
             key.headers(headers, site.vary_names());
         };
-        let lookup = look_up(cache, site, builder, write_key, |engine, entry, times| {
+        let lookup = look_up(cache, site, builder, write_key, |engine, entry, now| {
+            let times = times_of(entry, now);
             let stored = engine.downcast::<CachedResponse>(site, entry)?;
             asked.accepts(times).then(|| {
                 let aging = engine.aging(site);

@@ -90,6 +90,7 @@ impl<T> LocalEntry<T> {
 
 impl<T: ?Sized> LocalEntry<T> {
     /// Whether it has neither expired nor been invalidated.
+    #[inline]
     fn is_live(&self, now: u64) -> bool {
         (now < self.expires_at || self.expires_at == u64::MAX)
             && !self.tags.iter().any(Tagged::has_ended)
@@ -674,6 +675,7 @@ impl PartialEq for StoredKey {
 impl Eq for StoredKey {}
 
 impl Hash for LocalKey<'_> {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.space);
         state.write(self.bytes);
@@ -681,12 +683,14 @@ impl Hash for LocalKey<'_> {
 }
 
 impl Hash for StoredKey {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_local().hash(state);
     }
 }
 
 impl Equivalent<Arc<StoredKey>> for LocalKey<'_> {
+    #[inline]
     fn equivalent(&self, key: &Arc<StoredKey>) -> bool {
         self.space == key.space && *self.bytes == *key.bytes
     }

@@ -277,6 +277,7 @@ impl Cache {
 
     /// Whether calls are cached.
     #[must_use]
+    #[inline]
     pub fn is_enabled(&self) -> bool {
         self.0.enabled.load(Ordering::Relaxed)
     }
@@ -363,10 +364,12 @@ impl Cache {
         Self::current().ok_or_else(Error::not_initialized)
     }
 
+    #[inline]
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
     }
 
+    #[inline]
     pub(crate) fn key_builder_ref(&self) -> Option<&Arc<dyn DynKeyBuilder>> {
         self.0.key_builder.as_ref()
     }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::access::Access;
-use crate::engine::{Engine, Found, Locked, Look, Terms, Ticket, Times, Validity};
+use crate::engine::{Engine, Found, Locked, Look, Terms, Ticket, Times, Validity, times_of};
 use crate::flight::{Landing, Seat, Shared, Start};
 use crate::key::{DynKeyBuilder, Key, KeyContext, KeyWriter};
 use crate::lease::Lease;
@@ -622,7 +622,7 @@ impl<'a, T> Path<'a, T> {
     fn is_early(&self, found: &Found<T>) -> bool {
         match found.origin {
             Origin::Local => self.is_early,
-            _ => self.engine.is_due_early(self.site, found.times),
+            _ => self.engine.is_due_early(self.site, || found.times),
         }
     }
 
@@ -845,24 +845,25 @@ impl Built {
     }
 }
 
-/// Makes the key of a call and asks the local store for it; `accept` makes a hit of an entry, or
-/// turns it down.
+/// Makes the key of a call and asks the local store for it; `accept` makes a hit of an entry, given the
+/// time, or turns it down.
 #[inline]
 pub(crate) fn look_up<H>(
     cache: &Cache,
     site: &'static Site,
     builder: Option<MakeKeyBuilder>,
     write_key: impl FnOnce(&mut KeyWriter),
-    accept: impl FnOnce(&Engine, &AnyEntry, Times) -> Option<H>,
+    accept: impl FnOnce(&Engine, &AnyEntry, u64) -> Option<H>,
 ) -> Lookup<H> {
     if !cache.is_enabled() {
         return Lookup::Bypass;
     }
     let engine = cache.engine();
-    let mut writer = KeyWriter::default();
-    if builder.is_some() || cache.key_builder_ref().is_some() {
-        writer = KeyWriter::recording();
-    }
+    let is_built = builder.is_some() || cache.key_builder_ref().is_some();
+    let mut writer = match is_built {
+        true => KeyWriter::recording(),
+        false => KeyWriter::default(),
+    };
     write_key(&mut writer);
     if let Some(error) = writer.take_error() {
         engine.report(site, &error);
@@ -871,7 +872,7 @@ pub(crate) fn look_up<H>(
     if writer.is_bypassed() {
         return Lookup::Bypass;
     }
-    if let Some(builder) = choose_builder(cache, builder, &writer) {
+    if is_built && let Some(builder) = choose_builder(cache, builder, &writer) {
         return miss(cache, site, CallKey::build(builder, writer), false);
     }
     let prefix = engine.prefix_number();
@@ -879,10 +880,10 @@ pub(crate) fn look_up<H>(
         return Lookup::Bypass;
     };
     let mut is_early = false;
-    if let Some((entry, times)) = engine.find_local(key) {
-        is_early = engine.is_due_early(site, times);
-        if !is_early && let Some(hit) = accept(engine, &entry, times) {
-            engine.counters(site).hit(Origin::Local);
+    if let Some((entry, now)) = engine.find_local(key) {
+        is_early = engine.is_due_early(site, || times_of(&entry, now));
+        if !is_early && let Some(hit) = accept(engine, &entry, now) {
+            engine.local_hit(site);
             return Lookup::Hit(hit);
         }
     }
@@ -907,6 +908,7 @@ impl CallKey {
 }
 
 /// The function's own key comes before the registry's builder.
+#[inline]
 pub(crate) fn choose_builder(
     cache: &Cache,
     own: Option<MakeKeyBuilder>,

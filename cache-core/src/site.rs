@@ -148,6 +148,7 @@ impl Site {
         self
     }
 
+    #[inline]
     pub(crate) fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -157,6 +158,7 @@ impl Site {
     }
 
     /// The number of this function if it has been called, else 0.
+    #[inline]
     pub(crate) fn number(&self) -> u32 {
         self.id.load(Ordering::Relaxed)
     }
@@ -202,6 +204,7 @@ impl Site {
 
     /// The number of this function in this process, or `None` if another function has the same
     /// identity, so that their keys would collide.
+    #[inline]
     pub(crate) fn id(&'static self) -> Option<u32> {
         match self.id.load(Ordering::Acquire) {
             UNREGISTERED => self.register(),

@@ -1,7 +1,8 @@
 //! What a cache has done so far.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::breaker::BreakerState;
 use crate::error::ErrorKind;
@@ -98,7 +99,7 @@ pub(crate) struct Counters {
 /// do not write to the same place.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionCounters {
-    local_hits: AtomicU64,
+    local_hits: Striped,
     remote_hits: AtomicU64,
     coalesced: AtomicU64,
     stale_hits: AtomicU64,
@@ -109,6 +110,35 @@ pub(crate) struct FunctionCounters {
     stored: AtomicU64,
     invalidated: AtomicU64,
     errors: AtomicU64,
+}
+
+/// A counter that threads write to in places of their own, as far as there are enough.
+#[derive(Debug, Default)]
+struct Striped([Stripe; STRIPES]);
+
+/// Alone in its line of memory.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Stripe(AtomicU64);
+
+const STRIPES: usize = 8;
+
+impl Striped {
+    /// The place of this thread.
+    #[inline]
+    fn own(&self) -> &AtomicU64 {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
+        }
+        let own = OWN.with(|own| {
+            if own.get() == usize::MAX {
+                own.set(NEXT.fetch_add(1, Ordering::Relaxed));
+            }
+            own.get()
+        });
+        &self.0[own % STRIPES].0
+    }
 }
 
 /// The counters of all functions, by their numbers, in chunks that are made when they are needed and
@@ -133,13 +163,19 @@ pub(crate) enum Origin {
 }
 
 impl FunctionCounters {
+    /// Counts a hit in this process, and gives how many there were before in this thread, or some of them.
     #[inline]
+    pub(crate) fn local_hit(&self) -> u64 {
+        add(self.local_hits.own())
+    }
+
+    /// Counts a hit.
     pub(crate) fn hit(&self, origin: Origin) {
-        add(match origin {
-            Origin::Local => &self.local_hits,
-            Origin::Remote => &self.remote_hits,
-            Origin::Flight => &self.coalesced,
-        });
+        match origin {
+            Origin::Local => self.local_hit(),
+            Origin::Remote => add(&self.remote_hits),
+            Origin::Flight => add(&self.coalesced),
+        };
     }
 
     /// A hit was on a stale value.
@@ -173,8 +209,8 @@ impl FunctionCounters {
 
     fn snapshot(&self, function: String) -> FunctionStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let [local_hits, remote_hits, coalesced] =
-            [&self.local_hits, &self.remote_hits, &self.coalesced].map(read);
+        let local_hits = self.local_hits.0.iter().map(|stripe| read(&stripe.0)).sum();
+        let [remote_hits, coalesced] = [&self.remote_hits, &self.coalesced].map(read);
         FunctionStats {
             function,
             hits: local_hits + remote_hits + coalesced,
@@ -291,6 +327,7 @@ impl Default for Functions {
     }
 }
 
+#[inline]
 fn add(counter: &AtomicU64) -> u64 {
     counter.fetch_add(1, Ordering::Relaxed)
 }

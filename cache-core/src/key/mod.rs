@@ -32,8 +32,15 @@ pub struct KeyWriter {
     is_bypassed: bool,
     #[cfg(feature = "axum")]
     sees_headers: bool,
+    /// In a box, so that a hit has little to make and to drop.
+    rare: Option<Box<Rare>>,
+}
+
+/// What most calls do not need.
+#[derive(Debug, Default)]
+struct Rare {
     error: Option<Error>,
-    /// Where each argument stands in `bytes`; kept only for a key builder.
+    /// Where each argument stands in the bytes; kept only for a key builder.
     arguments: Option<Vec<Span>>,
 }
 
@@ -48,8 +55,12 @@ struct Span {
 impl KeyWriter {
     /// A writer that remembers where each argument stands, for a key builder.
     pub(crate) fn recording() -> Self {
-        Self {
+        let rare = Rare {
+            error: None,
             arguments: Some(Vec::new()),
+        };
+        Self {
+            rare: Some(Box::new(rare)),
             ..Self::default()
         }
     }
@@ -83,6 +94,7 @@ impl KeyWriter {
     }
 
     /// Makes one argument part of the key.
+    #[inline]
     pub(crate) fn argument<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         self.write(name, |bytes| canonical::write(bytes, value));
     }
@@ -120,6 +132,7 @@ impl KeyWriter {
         self.is_bypassed = true;
     }
 
+    #[inline]
     fn write(
         &mut self,
         name: &'static str,
@@ -130,7 +143,9 @@ impl KeyWriter {
             self.fail(|| format!("the argument `{name}` cannot be part of a key: {error}"));
             return;
         }
-        if let Some(arguments) = &mut self.arguments {
+        if let Some(rare) = &mut self.rare
+            && let Some(arguments) = &mut rare.arguments
+        {
             let end = self.bytes.len();
             arguments.push(Span { name, start, end });
         }
@@ -138,36 +153,46 @@ impl KeyWriter {
 
     #[cold]
     fn fail(&mut self, message: impl FnOnce() -> String) {
-        self.error
+        let rare = self.rare.get_or_insert_default();
+        rare.error
             .get_or_insert_with(|| Error::new(ErrorKind::Key, message()));
     }
 
     /// Takes the error that an argument raised, if one did.
+    #[inline]
     pub(crate) fn take_error(&mut self) -> Option<Error> {
-        self.error.take()
+        self.rare.as_mut()?.error.take()
     }
 
     /// Whether an argument lets the function read every header of the request.
     #[cfg(feature = "axum")]
+    #[inline]
     pub(crate) fn has_seen_headers(&self) -> bool {
         self.sees_headers
     }
 
     /// Whether the call is to be kept out of the cache.
+    #[inline]
     pub(crate) fn is_bypassed(&self) -> bool {
         self.is_bypassed
     }
 
     /// Whether the function wrote its key as a text.
+    #[inline]
     pub(crate) fn is_text(&self) -> bool {
         self.is_text
     }
 
     pub(crate) fn args(&self) -> Args<'_> {
-        Args::new(&self.bytes, self.arguments.as_deref().unwrap_or_default())
+        let arguments = self
+            .rare
+            .as_ref()
+            .and_then(|rare| rare.arguments.as_deref());
+        Args::new(&self.bytes, arguments.unwrap_or_default())
     }
 
     /// The local key, without copying; `None` if the function cannot be told apart from another.
+    #[inline]
     pub(crate) fn local(&self, prefix: u32, site: &'static Site) -> Option<LocalKey<'_>> {
         let owner = if self.is_text {
             site.texts()
@@ -284,6 +309,7 @@ pub(crate) fn split_space(space: u64) -> (u32, u32) {
     ((space >> 32) as u32, space as u32)
 }
 
+#[inline]
 fn space(prefix: u32, owner: u32) -> u64 {
     u64::from(prefix) << 32 | u64::from(owner)
 }

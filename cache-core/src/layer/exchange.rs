@@ -13,9 +13,10 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
-use crate::engine::{Found, Look, Times};
+use crate::engine::{Found, Look, Times, times_of};
 use crate::http::{Forward, Target, has_validator, make_complete};
 use crate::key::Key;
+use crate::local::AnyEntry;
 use crate::registry::Cache;
 use crate::runtime::{Due, End, Purpose, detach};
 use crate::stats::Origin;
@@ -40,11 +41,12 @@ pub(super) fn find_local(
     key: &Key,
 ) -> Option<Response<Body>> {
     let engine = cache.engine();
-    let serve = |key: &Key, stored: &StoredResponse, times: Times| {
+    let serve = |key: &Key, stored: &StoredResponse, entry: &AnyEntry, now: u64| {
+        let times = times_of(entry, now);
         if stored.merit(asked, times) != Merit::Served {
             return None;
         }
-        engine.counters(layer.site).hit(Origin::Local);
+        engine.local_hit(layer.site);
         let replies = Replies {
             cache,
             layer,
@@ -53,15 +55,15 @@ pub(super) fn find_local(
         };
         Some(replies.hit(stored, times, HIT))
     };
-    let (entry, times) = engine.find_local(key.local())?;
+    let (entry, now) = engine.find_local(key.local())?;
     let variants = match engine.downcast::<Stored>(layer.site, &entry)? {
-        Stored::Response(stored) => return serve(key, stored, times),
+        Stored::Response(stored) => return serve(key, stored, &entry, now),
         Stored::Variants(variants) => variants,
     };
     let key = variant_key(key, variants, asked);
-    let (entry, times) = engine.find_local(key.local())?;
+    let (entry, now) = engine.find_local(key.local())?;
     match engine.downcast::<Stored>(layer.site, &entry)? {
-        Stored::Response(stored) => serve(&key, stored, times),
+        Stored::Response(stored) => serve(&key, stored, &entry, now),
         Stored::Variants(_) => None,
     }
 }
