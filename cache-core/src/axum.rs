@@ -13,6 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
 use crate::error::Error;
+use crate::hit_headers::HitHeaders;
 use crate::key::KeyWriter;
 use crate::key::argument::{Known, Varied};
 use crate::message::{Message, damaged};
@@ -146,6 +147,7 @@ pub struct CachedResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    pub(crate) hit_headers: HitHeaders,
 }
 
 impl CachedResponse {
@@ -158,6 +160,7 @@ impl CachedResponse {
             status,
             headers,
             body,
+            hit_headers: HitHeaders::default(),
         }
     }
 
@@ -199,6 +202,7 @@ impl Payload for CachedResponse {
             status,
             headers,
             body,
+            hit_headers: HitHeaders::default(),
         })
     }
 
@@ -207,7 +211,9 @@ impl Payload for CachedResponse {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + Message::size(&self.headers, &self.body)
+        // Hits keep headers of their own.
+        let hits = Message::size(&self.headers, &[]);
+        size_of::<Self>() + hits + Message::size(&self.headers, &self.body)
     }
 }
 

@@ -14,9 +14,10 @@ use crate::access::Access;
 use crate::axum::{CacheRequest, CacheResponse, CachedResponse, RequestHead, Wishes};
 use crate::body::{Gathered, gather};
 use crate::engine::{Found, Terms, Ticket, Times, times_of};
+use crate::hit_headers::Facts;
 use crate::http::{
-    RequestDirectives, ResponseDirectives, add_vary, explicit_lifetime, is_personal, may_store,
-    moment, not_modified, strip_for_not_modified,
+    RequestDirectives, ResponseDirectives, add_vary, explicit_lifetime, is_personal, may_have_body,
+    may_store, moment, not_modified, strip_for_not_modified,
 };
 use crate::key::{KeyWriter, headers_suffix};
 use crate::limit::timed_out;
@@ -610,16 +611,12 @@ impl Asked {
         aging: &Aging,
         request: &HeaderMap,
     ) -> Response {
-        let mut headers = stored.headers().clone();
-        headers.insert(settings.status_header.clone(), status.value());
-        if let Some(remaining) = times.remaining
-            && !headers.contains_key(CACHE_CONTROL)
-        {
-            headers.insert(CACHE_CONTROL, cache_control(remaining / 1000, aging));
-        }
-        if status == Status::Hit {
-            headers.insert(AGE, HeaderValue::from(times.age / 1000));
-        }
+        let facts = Facts::new(times.age, times.remaining, aging);
+        let make = || reply_headers(stored, facts, status, settings);
+        let mut headers = match status {
+            Status::Hit => stored.hit_headers.get(facts, &settings.status_header, make),
+            Status::Miss => make(),
+        };
         let mut code = stored.status();
         let mut body = stored.body().clone();
         // What is not a success is answered as it is (RFC 9110 section 13.2.1).
@@ -628,7 +625,6 @@ impl Asked {
             strip_for_not_modified(&mut headers);
             body.clear();
         } else if self.head {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             body.clear();
         }
         let mut reply = Response::new(Body::from(body));
@@ -636,6 +632,30 @@ impl Asked {
         *reply.headers_mut() = headers;
         reply
     }
+}
+
+/// The headers of a reply, before it is known what of it the request wants.
+fn reply_headers(
+    stored: &CachedResponse,
+    facts: Facts,
+    status: Status,
+    settings: &HttpSettings,
+) -> HeaderMap {
+    let mut headers = stored.headers().clone();
+    headers.insert(settings.status_header.clone(), status.value());
+    if let Some(rest) = facts.rest
+        && !headers.contains_key(CACHE_CONTROL)
+    {
+        headers.insert(CACHE_CONTROL, cache_control(rest, facts.stale));
+    }
+    if status == Status::Hit {
+        headers.insert(AGE, HeaderValue::from(facts.age));
+    }
+    // The server would add it to every reply, at the cost of a larger map each time.
+    if may_have_body(stored.status()) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body().len()));
+    }
+    headers
 }
 
 /// Whether a reply came from the cache.
@@ -703,14 +723,14 @@ fn with_headers(mut reply: Response, headers: HeaderMap) -> Response {
 
 /// The `Cache-Control` of a reply, which lets other caches do with stale responses what this one does
 /// (RFC 5861).
-fn cache_control(max_age: u64, aging: &Aging) -> HeaderValue {
+fn cache_control(max_age: u64, (while_revalidate, if_error): (u64, u64)) -> HeaderValue {
     let mut value = format!("max-age={max_age}");
-    for (name, duration) in [
-        ("stale-while-revalidate", aging.stale_while_revalidate),
-        ("stale-if-error", aging.stale_if_error),
+    for (name, seconds) in [
+        ("stale-while-revalidate", while_revalidate),
+        ("stale-if-error", if_error),
     ] {
-        if duration.as_secs() > 0 {
-            value.push_str(&format!(", {name}={}", duration.as_secs()));
+        if seconds > 0 {
+            value.push_str(&format!(", {name}={seconds}"));
         }
     }
     HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("max-age=0"))

@@ -26,6 +26,8 @@ mod flight;
 #[cfg(feature = "axum")]
 mod handler;
 #[cfg(feature = "axum")]
+mod hit_headers;
+#[cfg(feature = "axum")]
 mod http;
 mod invalidation;
 mod join;

@@ -176,6 +176,35 @@ fn always(
     move |_, before| response(headers, before)
 }
 
+/// What the layer does with a store, on one that is real.
+pub(crate) async fn responses_are_stored_and_end_on(name: &str, backend: impl Backend) {
+    let config = Config::new(backend).prefix("conformance-layer");
+    let headers = &[
+        ("cache-control", "max-age=60"),
+        ("vary", "accept-language"),
+        ("etag", "\"a\""),
+    ];
+    let site = Site::on(config, CacheLayer::new(), always(headers));
+    let get = async |language| site.get_with("/", &[("accept-language", language)]).await;
+    let german = get("de").await;
+    let english = get("en").await;
+    assert_ne!(german.body, english.body, "{name}");
+    for (language, first) in [("de", &german), ("en", &english)] {
+        let hit = get(language).await;
+        assert_eq!(hit.header("x-fastapi-cache"), "HIT", "{name}");
+        assert_eq!(hit.body, first.body, "{name}");
+    }
+    let told = [("accept-language", "de"), ("if-none-match", "\"a\"")];
+    let told = site.get_with("/", &told).await;
+    assert_eq!(told.status, StatusCode::NOT_MODIFIED, "{name}");
+    site.send(Method::PUT, "/", &[]).await;
+    for first in [&german, &english] {
+        let language = if first == &german { "de" } else { "en" };
+        assert_ne!(get(language).await.body, first.body, "{name}");
+    }
+    assert_eq!(site.calls(), 5, "{name}");
+}
+
 /// A configuration of each kind of store.
 fn stores() -> [Config; 3] {
     let remote = crate::support::Remote::default;

@@ -1,7 +1,7 @@
 //! What may be stored, and what of the request belongs into the key.
 
-use ::http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
-use ::http::{HeaderMap, HeaderName, StatusCode};
+use ::http::header::{CONTENT_RANGE, SET_COOKIE};
+use ::http::{HeaderMap, StatusCode};
 
 use super::directives::ResponseDirectives;
 use super::vary::{members, vary_names};
@@ -123,24 +123,6 @@ fn may_store_directives(directives: &ResponseDirectives) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Headers by which requests tell who sent them: that of RFC 9110 section 11.6.2, cookies, and those that are
-/// in use for keys and tokens.
-static CREDENTIALS: [HeaderName; 6] = [
-    AUTHORIZATION,
-    COOKIE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("x-access-token"),
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("x-auth-token"),
-];
-
-/// Whether a request tells who sent it, by a header that `vary` does not make part of the key.
-pub(crate) fn is_personal(request: &HeaderMap, vary: &[&str]) -> bool {
-    CREDENTIALS
-        .iter()
-        .any(|name| request.contains_key(name) && !is_named(name.as_str().as_bytes(), vary))
-}
-
 fn is_named(name: &[u8], names: &[&str]) -> bool {
     names
         .iter()
@@ -150,6 +132,7 @@ fn is_named(name: &[u8], names: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use ::http::HeaderValue;
+    use ::http::header::AUTHORIZATION;
 
     use super::*;
 
@@ -255,16 +238,5 @@ mod tests {
             store(&[("vary", "*")], &["accept-language"]),
             Err(Refusal::VaryAll)
         );
-    }
-
-    #[test]
-    fn personal_requests_are_known_by_their_headers() {
-        assert!(is_personal(&headers(&[("authorization", "Basic x")]), &[]));
-        assert!(is_personal(
-            &headers(&[("cookie", "a=b")]),
-            &["authorization"]
-        ));
-        assert!(!is_personal(&headers(&[("cookie", "a=b")]), &["cookie"]));
-        assert!(!is_personal(&headers(&[("accept", "text/html")]), &[]));
     }
 }

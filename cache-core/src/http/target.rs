@@ -4,36 +4,14 @@ use ::axum::extract::OriginalUri;
 use ::http::header::{CONTENT_LOCATION, FORWARDED, HOST, LOCATION};
 use ::http::request::Parts;
 use ::http::uri::{Authority, PathAndQuery};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use ::http::{HeaderMap, HeaderValue, Uri};
 use fluent_uri::UriRef;
+
+use super::notable::of_the_uri;
 
 /// The longest path and query that is part of a key, in bytes: the length that RFC 9110 section 4.1 wants
 /// to be supported.
 const LONGEST_TARGET: usize = 8000;
-
-/// The most bytes of headers that a request may have whose response is stored.
-const MOST_HEADERS: usize = 32 * 1024;
-
-/// Headers by which somebody on the way says which URI the client asked for. Programs write links with
-/// them, so that responses to requests that differ in them may differ.
-static OF_THE_URI: [HeaderName; 9] = [
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-];
-
-/// Headers by which a request says that it is not what it seems.
-static OF_THE_METHOD: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-];
 
 /// The resource that a request is for: its host, in lowercase, and its path and query, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,26 +96,19 @@ fn host(parts: &Parts) -> Option<String> {
         (Some(own), Some(header)) if header.eq_ignore_ascii_case(own) => own,
         (Some(_), Some(_)) => return None,
     };
-    let is_plain = !host.contains('@') && host.parse::<Authority>().is_ok();
-    is_plain.then(|| host.to_ascii_lowercase())
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:".contains(&byte);
+    let is_host =
+        host.bytes().all(is_plain) || !host.contains('@') && host.parse::<Authority>().is_ok();
+    is_host.then(|| host.to_ascii_lowercase())
 }
 
-/// Whether a request is what it seems, and small enough to be remembered.
-pub(crate) fn is_plain(headers: &HeaderMap) -> bool {
-    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    let total: usize = headers.iter().map(size).sum();
-    total <= MOST_HEADERS && !OF_THE_METHOD.iter().any(|name| headers.contains_key(name))
-}
-
-/// What a request says of the URI that the client asked for, beside its target: names and values, in a
-/// fixed order.
+/// What a request says of the URI that the client asked for, beside its target: names and values.
 pub(crate) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = (&str, Vec<u8>)> {
-    let plain = OF_THE_URI.iter().flat_map(|name| {
-        let lines = headers.get_all(name).iter();
-        lines.map(|line| (name.as_str(), line.as_bytes().to_vec()))
-    });
-    let standard = headers.get_all(FORWARDED).iter();
-    plain.chain(standard.map(|line| (FORWARDED.as_str(), without_nodes(line.as_bytes()))))
+    let lines = of_the_uri(headers).into_iter();
+    lines.map(|(name, line)| match *name == FORWARDED {
+        true => (name.as_str(), without_nodes(line.as_bytes())),
+        false => (name.as_str(), line.as_bytes().to_vec()),
+    })
 }
 
 /// A line of `Forwarded` without the addresses of clients and proxies, by which every client would have
@@ -261,15 +232,5 @@ mod tests {
         for odd in ["host=\"a;for=b\"", "host=\"a,by=b\"", "host=\"\\\";for=b\""] {
             assert_eq!(form(odd), odd);
         }
-    }
-
-    #[test]
-    fn requests_in_disguise_are_not_plain() {
-        assert!(is_plain(&parts("/", &[("x-forwarded-for", "1")]).headers));
-        assert!(!is_plain(
-            &parts("/", &[("X-HTTP-Method-Override", "PUT")]).headers
-        ));
-        let long = "a".repeat(MOST_HEADERS);
-        assert!(!is_plain(&parts("/", &[("x", &long)]).headers));
     }
 }

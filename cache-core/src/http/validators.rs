@@ -4,7 +4,7 @@ use ::http::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRAILER, TRANSFER_ENCODING,
 };
-use ::http::{HeaderMap, HeaderValue};
+use ::http::{HeaderMap, HeaderValue, StatusCode};
 use md5::{Digest, Md5};
 
 use super::date::date;
@@ -43,6 +43,12 @@ pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
         false => DATE,
     };
     date(response, name).is_some_and(|modified| modified <= since)
+}
+
+/// Whether responses of a status may have a body (RFC 9110 section 6.4.1).
+pub(crate) fn may_have_body(status: StatusCode) -> bool {
+    let never = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    !never && !status.is_informational()
 }
 
 /// Takes out of a 304 what describes a body that it does not have, or how that is sent

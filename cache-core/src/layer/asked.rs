@@ -1,16 +1,19 @@
 //! What a request asks of the cache.
 
-use http::header::{AUTHORIZATION, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderName, Method};
 
 use crate::handler::HttpSettings;
 use crate::http::{
-    RequestDirectives, Target, forwarded, is_personal, is_plain, rewritten, selecting_value,
+    Overview, RequestDirectives, Target, forwarded, is_personal, rewritten, selecting_value,
 };
 use crate::key::{Key, KeyBytes, write_bytes, write_optional, write_str};
 
 use super::Settings;
+
+/// The most bytes of headers that a request may have whose response is stored.
+const MOST_HEADERS: usize = 32 * 1024;
 
 /// A request that the cache may answer, and whose response it may store.
 pub(super) struct Asked {
@@ -52,8 +55,12 @@ impl Kind {
                 };
             }
         };
-        let directives = http.directives(&parts.headers);
-        if has_body || directives.no_store || !is_for_cache(&parts, layer) {
+        let overview = Overview::of(&parts.headers);
+        let directives = match overview.has_directives {
+            true => http.directives(&parts.headers),
+            false => RequestDirectives::default(),
+        };
+        if has_body || directives.no_store || !is_for_cache(&parts, &overview, layer) {
             return Self::Bypass(parts);
         }
         let Some(target) = Target::of(&parts) else {
@@ -61,26 +68,27 @@ impl Kind {
         };
         let vary: Vec<&str> = layer.vary.iter().map(HeaderName::as_str).collect();
         let headers = &parts.headers;
+        let has_credentials = overview.has_credentials;
         Self::Asked(Asked {
             target,
             directives,
             is_head,
-            is_ranged: headers.contains_key(RANGE),
-            is_authorized: headers.contains_key(AUTHORIZATION) && !vary.contains(&"authorization"),
-            is_personal: is_personal(headers, &vary),
-            extra: extra(&parts, layer),
+            is_ranged: overview.is_ranged,
+            is_authorized: has_credentials
+                && headers.contains_key(AUTHORIZATION)
+                && !vary.contains(&"authorization"),
+            is_personal: has_credentials && is_personal(headers, &vary),
+            extra: extra(&parts, &overview, layer),
             parts,
         })
     }
 }
 
 /// Whether the cache understands a request as whoever answers it does, and is to deal with it.
-fn is_for_cache(parts: &Parts, layer: &Settings) -> bool {
-    let has_condition = [IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE]
-        .iter()
-        .any(|name| parts.headers.contains_key(name));
-    let is_wanted = layer.only_if.as_ref().is_none_or(|only_if| only_if(parts));
-    !has_condition && is_plain(&parts.headers) && is_wanted
+fn is_for_cache(parts: &Parts, overview: &Overview, layer: &Settings) -> bool {
+    let is_plain = !overview.has_condition && !overview.is_disguised;
+    let is_wanted = || layer.only_if.as_ref().is_none_or(|only_if| only_if(parts));
+    is_plain && overview.size <= MOST_HEADERS && is_wanted()
 }
 
 impl Asked {
@@ -120,7 +128,7 @@ pub(super) fn key_of(target: &Target, prefix: u32, layer: &Settings) -> Option<K
     Key::from_bytes(prefix, layer.site, bytes)
 }
 
-fn extra(parts: &Parts, layer: &Settings) -> KeyBytes {
+fn extra(parts: &Parts, overview: &Overview, layer: &Settings) -> KeyBytes {
     let mut bytes = KeyBytes::new();
     if let Some(key_by) = &layer.key_by {
         write_str(&mut bytes, &key_by(parts));
@@ -132,9 +140,11 @@ fn extra(parts: &Parts, layer: &Settings) -> KeyBytes {
     if let Some(seen) = rewritten(parts) {
         write_str(&mut bytes, seen);
     }
-    for (name, value) in forwarded(&parts.headers) {
-        write_str(&mut bytes, name);
-        write_bytes(&mut bytes, &value);
+    if overview.is_forwarded {
+        for (name, value) in forwarded(&parts.headers) {
+            write_str(&mut bytes, name);
+            write_bytes(&mut bytes, &value);
+        }
     }
     bytes
 }

@@ -13,6 +13,7 @@ use crate::access::Access;
 use crate::body::{Gathered, gather};
 use crate::engine::{Engine, Found, Look, Terms, Ticket, Times};
 use crate::entry::unique;
+use crate::hit_headers::HitHeaders;
 use crate::http::{Forward, entity_tag, freshened, moment, sort_names};
 use crate::key::Key;
 use crate::registry::Cache;
@@ -441,6 +442,7 @@ impl StoredResponse {
             freshness: plan.freshness,
             variant: asked.variant(&plan.names),
             names: plan.names.clone(),
+            hit_headers: HitHeaders::default(),
         }
     }
 

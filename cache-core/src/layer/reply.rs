@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::engine::Times;
 use crate::handler::Status;
-use crate::http::{CacheStatus, Forward, Wanted, not_modified, strip_for_not_modified, wanted};
+use crate::hit_headers::Facts;
+use crate::http::{
+    CacheStatus, Forward, Wanted, may_have_body, not_modified, strip_for_not_modified, wanted,
+};
 use crate::key::Key;
 use crate::registry::Cache;
 
@@ -33,13 +36,23 @@ impl Replies<'_> {
         times: Times,
         status: CacheStatus,
     ) -> Response<Body> {
-        let mut headers = common_headers(stored, times);
-        headers.insert(AGE, HeaderValue::from(stored.freshness.age(times) / 1000));
+        let rest = stored.freshness.rest(times);
+        let facts = Facts {
+            age: stored.freshness.age(times) / 1000,
+            rest: Some(u64::try_from(rest).unwrap_or(0) / 1000),
+            stale: (0, 0),
+        };
+        let status_header = &self.cache.http().status_header;
+        let headers = stored.hit_headers.get(facts, status_header, || {
+            let mut headers = self.common_headers(stored, times, Status::Hit);
+            headers.insert(AGE, HeaderValue::from(facts.age));
+            headers
+        });
         let status = CacheStatus {
-            ttl: Some(stored.freshness.rest(times).div_euclid(1000)),
+            ttl: Some(rest.div_euclid(1000)),
             ..status
         };
-        self.finish(stored, headers, Status::Hit, status)
+        self.finish(stored, headers, status)
     }
 
     /// The reply of a response that the service has made or validated; `age` is what it says of its age.
@@ -49,11 +62,11 @@ impl Replies<'_> {
         age: Option<&HeaderValue>,
         status: CacheStatus,
     ) -> Response<Body> {
-        let mut headers = common_headers(stored, Times::new(None));
+        let mut headers = self.common_headers(stored, Times::new(None), Status::Miss);
         if let Some(age) = age {
             headers.insert(AGE, age.clone());
         }
-        self.finish(stored, headers, Status::Miss, status)
+        self.finish(stored, headers, status)
     }
 
     /// The reply of a response that is not stored. Whether the client has it already was not asked of the
@@ -73,15 +86,31 @@ impl Replies<'_> {
         &self,
         stored: &StoredResponse,
         mut headers: HeaderMap,
-        status: Status,
         cache_status: CacheStatus,
     ) -> Response<Body> {
-        headers.insert(self.cache.http().status_header.clone(), status.value());
         if let Some(name) = &self.layer.cache_status {
             let key = self.key.printed(self.cache.prefix());
             cache_status.append(&mut headers, name, Some(&key));
         }
         answer(stored, self.asked, headers)
+    }
+
+    /// The headers that every reply has.
+    fn common_headers(&self, stored: &StoredResponse, times: Times, status: Status) -> HeaderMap {
+        let mut headers = stored.headers.clone();
+        if let Some(etag) = &stored.etag {
+            headers.insert(ETAG, etag.clone());
+        }
+        if stored.freshness.is_assigned && !headers.contains_key(CACHE_CONTROL) {
+            let rest = u64::try_from(stored.freshness.rest(times)).unwrap_or(0);
+            headers.insert(CACHE_CONTROL, max_age(rest / 1000));
+        }
+        headers.insert(self.cache.http().status_header.clone(), status.value());
+        // The server would add it to every reply, at the cost of a larger map each time.
+        if !stored.is_on_its_way && may_have_body(stored.status) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
+        }
+        headers
     }
 }
 
@@ -120,19 +149,6 @@ pub(super) fn not_stored() -> Response<Body> {
     reply
 }
 
-/// The headers that every reply has.
-fn common_headers(stored: &StoredResponse, times: Times) -> HeaderMap {
-    let mut headers = stored.headers.clone();
-    if let Some(etag) = &stored.etag {
-        headers.insert(ETAG, etag.clone());
-    }
-    if stored.freshness.is_assigned && !headers.contains_key(CACHE_CONTROL) {
-        let rest = u64::try_from(stored.freshness.rest(times)).unwrap_or(0);
-        headers.insert(CACHE_CONTROL, max_age(rest / 1000));
-    }
-    headers
-}
-
 /// Answers a request that a response is good for: with all of it, with the part that is asked for, or with the
 /// news that the client has it already. `headers` are those of the whole.
 fn answer(stored: &StoredResponse, asked: &Asked, mut headers: HeaderMap) -> Response<Body> {
@@ -145,9 +161,6 @@ fn answer(stored: &StoredResponse, asked: &Asked, mut headers: HeaderMap) -> Res
     } else if stored.is_on_its_way {
         // Nobody knows its parts yet.
     } else if asked.is_head {
-        if status != StatusCode::NO_CONTENT && !headers.contains_key(CONTENT_LENGTH) {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        }
         body.clear();
     } else if status == StatusCode::OK {
         let length = body.len();

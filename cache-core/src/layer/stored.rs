@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::milliseconds;
 use crate::engine::Times;
 use crate::error::Error;
+use crate::hit_headers::HitHeaders;
 use crate::key::KeyBytes;
 use crate::message::{Message, counted, damaged, split_counted};
 use crate::value::{Codec, Payload};
@@ -49,6 +50,7 @@ pub(super) struct StoredResponse {
     pub(super) names: Vec<HeaderName>,
     /// What tells its request from others of the same URI.
     pub(super) variant: KeyBytes,
+    pub(super) hit_headers: HitHeaders,
 }
 
 /// How a response ages. Times are in milliseconds.
@@ -231,6 +233,7 @@ impl Payload for Stored {
                     freshness,
                     names: names(&texts)?,
                     variant: KeyBytes::from_vec(variant),
+                    hit_headers: HitHeaders::default(),
                 })))
             }
             _ => Err(damaged()),
@@ -242,7 +245,9 @@ impl Payload for Stored {
             Self::Variants(variants) => variants.names.len() * 64,
             Self::Response(response) => {
                 let facts = response.names.len() * 64 + response.variant.len() + 64;
-                facts + Message::size(&response.headers, &response.body)
+                // Hits keep headers of their own.
+                let hits = Message::size(&response.headers, &[]);
+                facts + hits + Message::size(&response.headers, &response.body)
             }
         };
         size_of::<Self>() + inner

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fast_cache::testing::{ConformanceReport, backend_conformance};
@@ -23,7 +24,12 @@ mod directory;
 type Column = Pin<Box<dyn Future<Output = (&'static str, ConformanceReport)>>>;
 
 fn column(name: &'static str, backend: impl Backend) -> Column {
-    Box::pin(async move { (name, backend_conformance(backend).await) })
+    Box::pin(async move {
+        let backend = Arc::new(backend);
+        let report = backend_conformance(Arc::clone(&backend)).await;
+        crate::layer::responses_are_stored_and_end_on(name, backend).await;
+        (name, report)
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
