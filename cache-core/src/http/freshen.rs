@@ -65,17 +65,9 @@ pub(crate) fn freshened(
 
 #[cfg(test)]
 mod tests {
-    use ::http::HeaderValue;
 
+    use super::super::testing::headers;
     use super::*;
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     #[test]
     fn the_clients_conditions_give_way_to_ours() {

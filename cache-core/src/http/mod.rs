@@ -26,3 +26,17 @@ pub(crate) use storable::{Candidate, may_share, may_store};
 pub(crate) use target::{Target, forwarded, rewritten};
 pub(crate) use validators::{entity_tag, may_have_body, not_modified, strip_for_not_modified};
 pub(crate) use vary::{add_vary, selecting_value, sort as sort_names, vary_names};
+
+#[cfg(test)]
+mod testing {
+    use ::http::{HeaderMap, HeaderValue};
+
+    /// Headers with these lines.
+    pub(super) fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+}

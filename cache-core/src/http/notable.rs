@@ -38,7 +38,7 @@ fn notable(name: &HeaderName) -> Option<Notable> {
     })
 }
 
-/// What there is of note in the headers of a request.
+/// What there is of note in the headers of a request, and how large the headers of any message are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Overview {
     /// The bytes of all names and values.
@@ -95,15 +95,8 @@ pub(super) fn of_the_uri(headers: &HeaderMap) -> Vec<(&HeaderName, &HeaderValue)
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::headers;
     use super::*;
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     #[test]
     fn personal_requests_are_known_by_their_headers() {

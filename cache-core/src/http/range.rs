@@ -76,20 +76,9 @@ fn is_still_the_same(request: &HeaderMap, response: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ::http::{HeaderName, HeaderValue};
 
+    use super::super::testing::headers;
     use super::*;
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
-        }
-        headers
-    }
 
     fn range(line: &'static str) -> Wanted {
         wanted(&headers(&[("range", line)]), &HeaderMap::new(), 10)

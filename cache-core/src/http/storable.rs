@@ -131,18 +131,10 @@ fn is_named(name: &[u8], names: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ::http::HeaderValue;
     use ::http::header::AUTHORIZATION;
 
+    use super::super::testing::headers;
     use super::*;
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     fn store(lines: &[(&'static str, &'static str)], vary: &[&str]) -> Result<(), Refusal> {
         may_store(&headers(lines), vary)

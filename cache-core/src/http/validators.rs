@@ -98,15 +98,8 @@ mod tests {
     use ::http::HeaderName;
     use proptest::prelude::*;
 
+    use super::super::testing::headers;
     use super::*;
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     fn matches(lines: &[&'static str], tag: &'static str) -> bool {
         let lines: Vec<_> = lines.iter().map(|line| ("if-none-match", *line)).collect();

@@ -12,8 +12,8 @@ use crate::key::{Key, KeyBytes, write_bytes, write_optional, write_str};
 
 use super::Settings;
 
-/// The most bytes of headers that a request may have whose response is stored.
-const MOST_HEADERS: usize = 32 * 1024;
+/// The most bytes of headers that a response that is stored may have, and its request.
+pub(super) const MOST_HEADERS: usize = 32 * 1024;
 
 /// A request that the cache may answer, and whose response it may store.
 pub(super) struct Asked {

@@ -7,13 +7,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::clock::milliseconds;
 use crate::http::{
-    Candidate, ResponseDirectives, add_date, add_vary, explicit_lifetime, has_validator,
+    Candidate, Overview, ResponseDirectives, add_date, add_vary, explicit_lifetime, has_validator,
     heuristic_lifetime, initial_age, may_share, moment, strip_hop_by_hop, vary_names,
 };
 use crate::policy::Aging;
 
 use super::Settings;
-use super::asked::Asked;
+use super::asked::{Asked, MOST_HEADERS};
 use super::stored::Freshness;
 
 /// For how long a response that can be validated is kept after it has become stale.
@@ -68,7 +68,8 @@ impl Planner<'_> {
         };
         let retention = freshness.retention(for_validation);
         let names = self.names(headers)?;
-        if retention < Duration::from_millis(1) || names.len() > MOST_NAMES {
+        let is_small = names.len() <= MOST_NAMES && Overview::of(headers).size <= MOST_HEADERS;
+        if retention < Duration::from_millis(1) || !is_small {
             return None;
         }
         let mut headers = headers.clone();

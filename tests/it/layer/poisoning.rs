@@ -228,6 +228,16 @@ async fn what_is_too_large_is_passed_on() {
         );
         assert_eq!(site.calls(), calls + 1);
     }
+    let long = "a".repeat(33 * 1024);
+    let large = Site::new(CacheLayer::new(), move |_, before| {
+        response(
+            &[("cache-control", "max-age=60"), ("x-long", &long)],
+            before,
+        )
+    });
+    large.get("/").await;
+    large.get("/").await;
+    assert_eq!(large.calls(), 2);
     let names: Vec<String> = (0..40).map(|number| format!("x-{number}")).collect();
     let vary = names.join(", ");
     let site = Site::new(CacheLayer::new(), move |_, before| {
