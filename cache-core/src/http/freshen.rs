@@ -65,7 +65,6 @@ pub(crate) fn freshened(
 
 #[cfg(test)]
 mod tests {
-
     use super::super::testing::headers;
     use super::*;
 

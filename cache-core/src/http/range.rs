@@ -76,7 +76,6 @@ fn is_still_the_same(request: &HeaderMap, response: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use super::super::testing::headers;
     use super::*;
 
