@@ -112,7 +112,8 @@ pub(crate) struct FunctionCounters {
     errors: AtomicU64,
 }
 
-/// A counter that threads write to in places of their own, as far as there are enough.
+/// A counter that threads write to in places of their own. The first threads that do have one each, which nobody
+/// else writes to; those that come later share the last one.
 #[derive(Debug, Default)]
 struct Striped([Stripe; STRIPES]);
 
@@ -124,21 +125,33 @@ struct Stripe(AtomicU64);
 const STRIPES: usize = 8;
 
 impl Striped {
-    /// The place of this thread.
+    /// Counts one, and gives how many there were before in this thread's place.
     #[inline]
-    fn own(&self) -> &AtomicU64 {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
-        }
-        let own = OWN.with(|own| {
-            if own.get() == usize::MAX {
-                own.set(NEXT.fetch_add(1, Ordering::Relaxed));
-            }
-            own.get()
-        });
-        &self.0[own % STRIPES].0
+    fn add(&self) -> u64 {
+        let own = own_stripe();
+        let Some(Stripe(counter)) = self.0[..STRIPES - 1].get(own) else {
+            return add(&self.0[STRIPES - 1].0);
+        };
+        // No other thread writes here, so that nothing is lost between the two.
+        let before = counter.load(Ordering::Relaxed);
+        counter.store(before + 1, Ordering::Relaxed);
+        before
     }
+}
+
+/// The number of this thread among those that count, from 0.
+#[inline]
+fn own_stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    OWN.with(|own| {
+        if own.get() == usize::MAX {
+            own.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        own.get()
+    })
 }
 
 /// The counters of all functions, by their numbers, in chunks that are made when they are needed and
@@ -166,7 +179,7 @@ impl FunctionCounters {
     /// Counts a hit in this process, and gives how many there were before in this thread, or some of them.
     #[inline]
     pub(crate) fn local_hit(&self) -> u64 {
-        add(self.local_hits.own())
+        self.local_hits.add()
     }
 
     /// Counts a hit.

@@ -223,8 +223,10 @@ macro_rules! numbers {
         $(
             #[inline]
             fn $method(self, number: $number) -> Result<(), CanonicalError> {
-                self.sink.put_byte(tag::$tag);
-                self.sink.put(&number.to_be_bytes());
+                // In one piece, so that there is one check for room.
+                let mut tagged = [tag::$tag; 1 + size_of::<$number>()];
+                tagged[1..].copy_from_slice(&number.to_be_bytes());
+                self.sink.put(&tagged);
                 Ok(())
             }
         )*
