@@ -177,6 +177,7 @@ fn always(
 }
 
 /// What the layer does with a store, on one that is real.
+#[cfg(all(feature = "dynamodb", feature = "memcached", feature = "redis"))]
 pub(crate) async fn responses_are_stored_and_end_on(name: &str, backend: impl Backend) {
     let config = Config::new(backend).prefix("conformance-layer");
     let headers = &[

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 use http_body::Body as _;
+use tokio::runtime::Handle;
 
 use crate::access::Access;
 use crate::body::{Gathered, gather};
@@ -209,6 +210,12 @@ impl Pending {
                 let reply = self.replies(place).unstored(response, fetched.reason);
                 Answered::alone(Turn::reply(reply))
             }
+            // There is nobody who could read it in the background.
+            Gathered::Streaming(body) if Handle::try_current().is_err() => {
+                let response = Response::from_parts(parts, body);
+                let reply = self.replies(place).unstored(response, fetched.reason);
+                Answered::alone(Turn::reply(reply))
+            }
             Gathered::Streaming(body) => {
                 let status = forwarded(fetched.reason, true);
                 let mut reply = self.replies(place).miss(&current, age, status);
@@ -273,7 +280,7 @@ impl Pending {
             }
             drop(listed);
         };
-        // A request is answered within a runtime, where its body is read too.
+        // It has been asked for a runtime.
         let _ = detach(&self.cache, Box::pin(work));
         own
     }

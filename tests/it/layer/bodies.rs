@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use fast_cache::{CacheLayer, Config, InMemoryBackend};
+use futures_util::FutureExt;
 use http_body_util::{BodyExt, Channel, StreamBody, channel::Sender};
 use tower::BoxError;
 
@@ -77,7 +78,7 @@ async fn chunk(response: &mut Response) -> Option<Bytes> {
 
 async fn is_waiting(response: &mut Response) -> bool {
     settle().await;
-    futures_util::FutureExt::now_or_never(response.body_mut().frame()).is_none()
+    response.body_mut().frame().now_or_never().is_none()
 }
 
 fn last(feeds: &Mutex<Vec<Feed>>) -> Feed {
@@ -288,6 +289,30 @@ async fn what_was_changed_while_it_came_is_not_stored_and_not_read_along() {
         settle().await;
         drop(site.open(Method::GET, "/", &[]).await);
         assert_eq!(site.calls(), 4);
+    }
+}
+
+#[test]
+fn outside_of_a_runtime_what_streams_is_passed_on() {
+    let site = Site::on(memory(), CacheLayer::new(), |_, before| {
+        let mut is_late = true;
+        let late = futures_util::stream::poll_fn(move |context| {
+            if std::mem::take(&mut is_late) {
+                context.waker().wake_by_ref();
+                return std::task::Poll::Pending;
+            }
+            std::task::Poll::Ready(None::<Result<http_body::Frame<Bytes>, BoxError>>)
+        });
+        let mut response = response(&[("cache-control", "max-age=60")], before);
+        *response.body_mut() = Body::new(StreamBody::new(late));
+        response
+    });
+    for calls in 1..3 {
+        let opened = site.open(Method::GET, "/", &[]).now_or_never();
+        let mut response = opened.unwrap().unwrap();
+        let frame = response.body_mut().frame().now_or_never();
+        assert!(frame.unwrap().is_none());
+        assert_eq!(site.calls(), calls);
     }
 }
 
