@@ -101,8 +101,8 @@ impl CacheLayer {
     /// `CDN-Cache-Control`, `Cache-Control` or `Expires`. By default, that is what
     /// [`Config::expire`](crate::Config::expire) says, and without it, they are not stored.
     ///
-    /// Responses to requests that tell who sent them, by `Authorization` or `Cookie`, are never given a
-    /// lifetime, and such requests never get a response that was given one.
+    /// Responses to requests that tell who sent them, by `Authorization`, `Cookie` or their like, are never given
+    /// a lifetime, and such requests never get a response that was given one.
     #[must_use]
     pub fn expire(mut self, expire: Duration) -> Self {
         self.0.expire = Some(expire);
