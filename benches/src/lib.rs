@@ -1,0 +1,6 @@
+//! What the programs that measure have in common.
+
+pub mod options;
+pub mod report;
+pub mod rounds;
+pub mod subjects;
