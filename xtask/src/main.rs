@@ -1,5 +1,7 @@
 //! The tasks of this repository.
 
+mod bench;
+mod budget;
 mod examples;
 mod features;
 mod http;
@@ -16,6 +18,8 @@ cargo xtask <task>
   test         checks formatting, lints, tests of every feature set, docs and examples
   conformance  prints which promises each backend keeps, on real servers
   http-suite   runs the tests of HTTP caches against the example reverse-proxy
+  budget       counts the instructions and allocations of a hit; --write makes that the budget
+  bench        measures beside other caches, into benches/RESULTS.md; --quick for short rounds
   services     starts the servers that tests run against, and says where they are
 ";
 
@@ -25,6 +29,10 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["conformance"] => test::conformance(),
         ["http-suite"] => http_suite::run(),
+        ["budget"] => budget::run(false),
+        ["budget", "--write"] => budget::run(true),
+        ["bench"] => bench::run(false),
+        ["bench", "--quick"] => bench::run(true),
         ["services"] => services::run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::budget;
 use crate::examples;
 use crate::features;
 use crate::http_suite;
@@ -12,6 +13,9 @@ const LIBRARY: &str =
     "-p fast-cache -p fast-cache-backends -p fast-cache-core -p fast-cache-macros";
 /// The packages whose tests depend on the facade's features.
 const FEATURED: &str = "-p fast-cache --lib --test it";
+
+/// All packages but the one that brings the peers, whose features would be turned on for all.
+const WORKSPACE: &str = "--workspace --exclude fast-cache-benches --all-features";
 
 /// The tests that need servers, or start their own.
 const SERVED: [&str; 6] = [
@@ -36,6 +40,7 @@ pub(crate) fn run() -> Result<()> {
     let services = Services::start()?;
     test(&mut steps, &services.environment())?;
     document(&mut steps)?;
+    budget::check(&mut steps)?;
     examples::check(&mut steps, &services)?;
     http_suite::check(&mut steps, &services)?;
     steps.summarize();
@@ -48,8 +53,9 @@ fn check(steps: &mut Steps) -> Result<()> {
     const DENY: &str = "-- -D warnings -D clippy::incompatible_msrv";
 
     steps.cargo("fmt --all --check", &[])?;
+    steps.cargo(&format!("clippy {WORKSPACE} --all-targets {DENY}"), &[])?;
     steps.cargo(
-        &format!("clippy --workspace --all-targets --all-features {DENY}"),
+        &format!("clippy -p fast-cache-benches --all-targets --all-features {DENY}"),
         &[],
     )?;
     for features in ["--no-default-features", ""] {
@@ -63,7 +69,7 @@ fn test(steps: &mut Steps, servers: &[(&str, &str)]) -> Result<()> {
     // Tests that start and stop servers want the machine for themselves, and not beside a compiler.
     let (with_servers, skipped) = (SERVED.join(" "), SERVED.join(" --skip "));
     steps.cargo(
-        &format!("test --workspace --all-features --all-targets -- --skip ui:: --skip {skipped}"),
+        &format!("test {WORKSPACE} --all-targets -- --skip ui:: --skip {skipped}"),
         servers,
     )?;
     // These build everything once more, in a folder of their own: without the largest backends.
@@ -91,14 +97,14 @@ fn test(steps: &mut Steps, servers: &[(&str, &str)]) -> Result<()> {
             servers,
         )?;
     }
-    steps.cargo("test --workspace --all-features --doc", &[])?;
+    steps.cargo(&format!("test {WORKSPACE} --doc"), &[])?;
     steps.cargo("test -p fast-cache --doc", &[])
 }
 
 fn document(steps: &mut Steps) -> Result<()> {
     let deny = [("RUSTDOCFLAGS", "-D warnings")];
     steps.cargo(
-        "doc --workspace --all-features --no-deps --document-private-items",
+        &format!("doc {WORKSPACE} --no-deps --document-private-items"),
         &deny,
     )?;
     steps.cargo(&format!("doc {LIBRARY} --no-deps"), &deny)

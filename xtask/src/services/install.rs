@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 /// Installs the packages of the programs that are missing, given as pairs.
-pub(super) fn debian(programs: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn debian(programs: &[(&str, &str)]) -> Result<()> {
     let missing = programs.iter().filter(|(program, _)| !exists(program));
     let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
     if packages.is_empty() {
@@ -39,7 +39,12 @@ pub(super) fn debian(programs: &[(&str, &str)]) -> Result<()> {
 /// Installs a package of PyPI into an environment of its own, and gives the environment.
 pub(super) fn python(package: &str, version: &str) -> Result<PathBuf> {
     let wanted = format!("{package}=={version}");
-    install_once(&wanted, |folder| {
+    python_packages(&wanted, &[&wanted])
+}
+
+/// Installs packages of PyPI into one environment of this name, and gives the environment.
+pub(crate) fn python_packages(name: &str, wanted: &[&str]) -> Result<PathBuf> {
+    install_once(name, |folder| {
         debian(&[("python3", "python3")])?;
         let environment = || {
             Command::new("python3")
@@ -53,7 +58,8 @@ pub(super) fn python(package: &str, version: &str) -> Result<PathBuf> {
             ensure!(environment()?.success(), "there is no `python3 -m venv`");
         }
         let pip = Command::new(folder.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check", &wanted])
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(wanted)
             .status()?;
         ensure!(pip.success(), "pip ended with {pip}");
         Ok(())
@@ -61,7 +67,7 @@ pub(super) fn python(package: &str, version: &str) -> Result<PathBuf> {
 }
 
 /// Installs a package of crates.io, and gives its program.
-pub(super) fn cargo(
+pub(crate) fn cargo(
     package: &str,
     version: &str,
     features: &str,
