@@ -43,6 +43,12 @@ mod ours {
         User::named(name)
     }
 
+    /// Without what makes many callers wait for one computation, which the peers do not do either.
+    #[cache(expire = LIFETIME_OF_ALL, coalesce = false)]
+    pub(super) async fn alone(n: u64) -> u64 {
+        n + 1
+    }
+
     const LIFETIME_OF_ALL: std::time::Duration = std::time::Duration::from_secs(LIFETIME);
 }
 
@@ -261,6 +267,7 @@ fn misses(options: Options) -> Table {
     }
     let contenders = [
         missing!(OURS, |n| ours::number(n).await),
+        missing!("fast-cache, `coalesce = false`", |n| ours::alone(n).await),
         missing!(CACHED, |n| unsharded::number(n).await),
         missing!(CONCURRENT, |n| sharded::number(n).await),
         missing!(HITBOX, |n| boxed::number(n).cache(&*HITBOX_CACHE).await),

@@ -41,12 +41,12 @@ fn main() -> Result<()> {
     });
     let (mut bare, ours, tiered) = connections?;
     // What ours stores in its envelope, the bare client gets without one.
-    let value = serde_json::to_vec(&User::named("ada"))?;
+    let value = serde_json::to_vec(&User::named("user-00"))?;
     runtime.block_on(async { bare.set::<_, _, ()>("bare", value).await })?;
     let ours = Cache::new(Config::new(ours).prefix("bench"));
 
-    for callers in [1, 64] {
-        redis_hit(&runtime, options, callers, &ours, &bare).print();
+    for (callers, is_one_key) in [(1, true), (64, false), (64, true)] {
+        redis_hit(&runtime, options, callers, is_one_key, &ours, &bare).print();
     }
     tiers(&runtime, options, tiered).print();
     stampede(&runtime, options).print();
@@ -61,47 +61,49 @@ fn redis_hit(
     runtime: &Runtime,
     options: Options,
     callers: u64,
+    is_one_key: bool,
     ours: &Cache,
     bare: &redis::aio::MultiplexedConnection,
 ) -> Table {
-    let title = match callers {
-        1 => "Redis hit, one caller".to_owned(),
-        _ => format!("Redis hit, {callers} callers, per hit"),
+    let title = match (callers, is_one_key) {
+        (1, _) => "Redis hit, one caller".to_owned(),
+        (_, true) => format!("Redis hit, {callers} callers of one key, per hit"),
+        (_, false) => format!("Redis hit, {callers} callers of a key each, per hit"),
     };
-    let get = || {
+    let key = |caller| if is_one_key { 0 } else { caller };
+    let get = |times: u64, look: fn(&[u8])| {
         let mut connection = bare.clone();
         async move {
-            let bytes: Vec<u8> = connection.get("bare").await.unwrap();
-            bytes
+            for _ in 0..times {
+                let bytes: Vec<u8> = connection.get("bare").await.unwrap();
+                look(&bytes);
+            }
         }
     };
     let contenders = [
         Contender::new(OURS, |times| {
-            spread(runtime, callers, times, |times| {
-                let scope = ours.clone();
-                async move {
-                    let hits = async {
-                        for _ in 0..times {
-                            std::hint::black_box(user("ada").await);
-                        }
-                    };
-                    scope.scope(hits).await;
-                }
+            spread(runtime, callers, times, |caller, times| {
+                let name = format!("user-{:02}", key(caller));
+                ours.scope(async move {
+                    for _ in 0..times {
+                        std::hint::black_box(user(&name).await);
+                    }
+                })
             })
         }),
         Contender::new(BARE, |times| {
-            spread(runtime, callers, times, |times| async move {
-                for _ in 0..times {
-                    let user: User = serde_json::from_slice(&get().await).unwrap();
+            spread(runtime, callers, times, |_, times| {
+                get(times, |bytes| {
+                    let user: User = serde_json::from_slice(bytes).unwrap();
                     std::hint::black_box(user);
-                }
+                })
             })
         }),
         Contender::new(UNDECODED, |times| {
-            spread(runtime, callers, times, |times| async move {
-                for _ in 0..times {
-                    std::hint::black_box(get().await);
-                }
+            spread(runtime, callers, times, |_, times| {
+                get(times, |bytes| {
+                    std::hint::black_box(bytes);
+                })
             })
         }),
     ];
@@ -115,28 +117,24 @@ fn redis_hit(
     }
 }
 
-/// Divides work among callers, and says how long all of them took.
-fn spread<F>(runtime: &Runtime, callers: u64, times: u64, work: impl Fn(u64) -> F) -> Duration
+/// Divides work among callers, a task each, and says how long all of them took.
+fn spread<F>(runtime: &Runtime, callers: u64, times: u64, work: impl Fn(u64, u64) -> F) -> Duration
 where
-    F: Future<Output = ()> + Send,
+    F: Future<Output = ()> + Send + 'static,
 {
     let each = times.div_ceil(callers);
     runtime.block_on(async {
         let began = Instant::now();
-        let futures = (0..callers).map(|_| work(each));
-        join_all(futures.map(Box::pin)).await;
+        let mut tasks = JoinSet::new();
+        for caller in 0..callers {
+            tasks.spawn(work(caller, each));
+        }
+        tasks.join_all().await;
         // Rounding up has made it more work than asked for.
         began
             .elapsed()
             .mul_f64(times as f64 / (each * callers) as f64)
     })
-}
-
-/// Drives futures in this task: they borrow.
-async fn join_all<F: Future<Output = ()> + Send>(futures: impl Iterator<Item = F>) {
-    let mut all: futures_util::stream::FuturesUnordered<F> = futures.collect();
-    use futures_util::StreamExt;
-    while all.next().await.is_some() {}
 }
 
 /// Both in a scope, which costs the same for both.

@@ -33,7 +33,17 @@ struct Asked {
     name: &'static str,
     address: String,
     path: &'static str,
+    process: u32,
+    /// Killed when this is dropped; none where another one's server is asked.
     _server: Option<Server>,
+}
+
+/// What a server did in a round.
+#[derive(Clone, Copy)]
+struct Served {
+    per_second: f64,
+    /// Of processor time, for one request.
+    microseconds: f64,
 }
 
 /// All servers are up at once, and idle but for the one whose turn it is.
@@ -59,26 +69,19 @@ pub(super) fn measure(is_quick: bool, redis: Option<&str>) -> Result<Vec<Table>>
         println!("$ wrk, round {} of {rounds}", round + 1);
         for place in 0..servers.len() {
             let who = (round + place) % servers.len();
-            counted[who].push(requests(&servers[who], seconds)?);
+            counted[who].push(load(&servers[who], seconds)?);
         }
     }
-    Ok(vec![table(&servers, &counted)])
+    Ok(vec![served(&servers, &counted), spent(&servers, &counted)])
 }
 
-fn table(servers: &[Asked], counted: &[Vec<f64>]) -> Table {
-    let rows = servers.iter().zip(counted).map(|(asked, values)| Row {
-        name: asked.name.to_owned(),
-        value: Spread::of(values.iter().copied()),
-        ratio: Spread::of(values.iter().zip(&counted[0]).map(|(it, ours)| it / ours)),
-    });
-    let rows: Vec<Row> = rows.collect();
-    let ratio = |name| {
-        let row = rows.iter().find(|row| row.name == name);
-        row.map(|row| 1.0 / row.ratio.median)
-    };
+/// Where the load takes more of the machine than the server does, this says little of the server.
+fn served(servers: &[Asked], counted: &[Vec<Served>]) -> Table {
+    let rows = rows(servers, counted, |served| served.per_second);
     let mut goals = Vec::new();
     for (name, least) in [(READY, 0.95), (ANCESTOR, 20.0), (ANCESTOR_REDIS, 20.0)] {
-        if let Some(times) = ratio(name) {
+        if let Some(row) = rows.iter().find(|row| row.name == name) {
+            let times = 1.0 / row.ratio.median;
             goals.push(Goal {
                 text: format!("at least {least} times what {name} serves: {times:.2} times"),
                 is_met: times >= least,
@@ -86,11 +89,34 @@ fn table(servers: &[Asked], counted: &[Vec<f64>]) -> Table {
         }
     }
     Table {
-        title: "HTTP hit under `wrk -t1 -c32`, one process each".to_owned(),
+        title: "HTTP hit under `wrk -t1 -c32`, one process of one thread each".to_owned(),
         unit: "requests/s".to_owned(),
         rows,
         goals,
     }
+}
+
+fn spent(servers: &[Asked], counted: &[Vec<Served>]) -> Table {
+    Table {
+        title: "processor time of the server for an HTTP hit, in the same rounds".to_owned(),
+        unit: "µs".to_owned(),
+        rows: rows(servers, counted, |served| served.microseconds),
+        goals: Vec::new(),
+    }
+}
+
+fn rows(servers: &[Asked], counted: &[Vec<Served>], of: impl Fn(&Served) -> f64) -> Vec<Row> {
+    let rows = servers.iter().zip(counted).map(|(asked, rounds)| Row {
+        name: asked.name.to_owned(),
+        value: Spread::of(rounds.iter().map(&of)),
+        ratio: Spread::of(
+            rounds
+                .iter()
+                .zip(&counted[0])
+                .map(|(it, ours)| of(it) / of(ours)),
+        ),
+    });
+    rows.collect()
 }
 
 fn rust(name: &'static str, what: &str) -> Result<Asked> {
@@ -98,11 +124,13 @@ fn rust(name: &'static str, what: &str) -> Result<Asked> {
     let address = format!("127.0.0.1:{port}");
     let mut command = Command::new(release("bench-server")?);
     command.args([what, &address]);
+    let server = Server::spawn(command, port)?;
     Ok(Asked {
         name,
         address,
         path: PATH,
-        _server: Some(Server::spawn(command, port)?),
+        process: server.id(),
+        _server: Some(server),
     })
 }
 
@@ -117,6 +145,7 @@ fn ancestor(redis: Option<&str>) -> Result<Vec<Asked>> {
         name: UNCACHED,
         address: asked[0].address.clone(),
         path: "/uncached/7",
+        process: asked[0].process,
         _server: None,
     });
     Ok(asked)
@@ -138,27 +167,58 @@ fn uvicorn(
         .arg("app:app")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .envs(redis.map(|url| ("REDIS_URL", url)));
+    let server = Server::spawn(command, port)?;
     Ok(Asked {
         name,
         address: format!("127.0.0.1:{port}"),
         path,
-        _server: Some(Server::spawn(command, port)?),
+        process: server.id(),
+        _server: Some(server),
     })
 }
 
-/// Requests a second.
-fn requests(asked: &Asked, seconds: u32) -> Result<f64> {
+fn load(asked: &Asked, seconds: u32) -> Result<Served> {
     let url = format!("http://{}{}", asked.address, asked.path);
+    let before = ticks(asked.process)?;
     let output = Command::new("wrk")
         .args(["-t1", "-c32", &format!("-d{seconds}s"), &url])
         .output()
         .context("wrk could not be started")?;
+    let spent = ticks(asked.process)? - before;
     let text = String::from_utf8(output.stdout)?;
     let is_clean = !text.contains("Non-2xx") && !text.contains("Socket errors");
     ensure!(is_clean, "{} failed under load: {text}", asked.name);
-    let line = text
+    let number = |line: Option<&str>| {
+        let word = line.and_then(|line| line.split_whitespace().next());
+        word.and_then(|word| word.parse::<f64>().ok())
+    };
+    let per_second = text
         .lines()
         .find_map(|line| line.strip_prefix("Requests/sec:"));
-    let count = line.with_context(|| format!("wrk printed {text:?}"))?;
-    Ok(count.trim().parse()?)
+    let requests = text.lines().find(|line| line.contains(" requests in "));
+    let counts = number(per_second).zip(number(requests));
+    let (per_second, requests) = counts.with_context(|| format!("wrk printed {text:?}"))?;
+    /// Linux counts in hundredths of a second here, whatever its own clock does.
+    const MICROSECONDS: f64 = 10_000.0;
+    Ok(Served {
+        per_second,
+        microseconds: spent as f64 * MICROSECONDS / requests,
+    })
+}
+
+/// How much processor time a process has taken, in user mode and in the kernel.
+fn ticks(process: u32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Its second field, the name, ends with the last parenthesis.
+    let (_, fields) = text.rsplit_once(')').context("no process")?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut next = || {
+        fields
+            .next()
+            .context("no times")?
+            .parse()
+            .map_err(anyhow::Error::from)
+    };
+    let (user, system): (u64, u64) = (next()?, next()?);
+    Ok(user + system)
 }

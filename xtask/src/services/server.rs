@@ -40,6 +40,11 @@ impl Server {
         Ok(server)
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     fn wait_until_it_listens(&mut self, port: u16) -> Result<()> {
         const PATIENCE: Duration = Duration::from_secs(30);
 
