@@ -6,7 +6,7 @@
 
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::options::Options;
 use crate::report::{Row, Spread, Table};
@@ -141,10 +141,4 @@ macro_rules! contender {
             })
         })
     }};
-}
-
-/// When something began, for those who take the time themselves.
-#[must_use]
-pub fn now() -> Instant {
-    Instant::now()
 }

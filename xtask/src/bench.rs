@@ -34,6 +34,13 @@ pub(crate) fn run(is_quick: bool) -> Result<()> {
     if services.address(REDIS).is_some() {
         tables.extend(measure("bench-shared", is_quick, &services.environment())?);
     }
+    let plots = folder().join("plots");
+    let plots = plots.to_string_lossy();
+    tables.extend(measure(
+        "bench-growth",
+        is_quick,
+        &[("FAST_CACHE_PLOTS", &plots)],
+    )?);
     tables.extend(wrk::measure(is_quick, services.address(REDIS))?);
 
     let text = markdown::render(&tables, &machine::describe()?, is_quick);

@@ -2,6 +2,16 @@
 
 use super::tables::{Spread, Table};
 
+/// What `bench-growth` draws.
+const PLOTS: [(&str, &str); 6] = [
+    ("entries", "the time of a hit, by entries"),
+    ("bytes", "the memory of an entry, by entries"),
+    ("values", "the time of a hit, by the size of its value"),
+    ("hits-zipf-0.8", "hits by room, Zipf 0.8"),
+    ("hits-zipf-1.0", "hits by room, Zipf 1.0"),
+    ("hits-scans", "hits by room, Zipf 1.0 with scans"),
+];
+
 /// The text of `benches/RESULTS.md`.
 pub(super) fn render(tables: &[Table], machine: &[String], is_quick: bool) -> String {
     let mut text = String::from(
@@ -22,6 +32,10 @@ pub(super) fn render(tables: &[Table], machine: &[String], is_quick: bool) -> St
         text.push_str(&format!("- {line}\n"));
     }
     text.push_str(&not_ahead(tables));
+    text.push_str("\n## Plots\n\n");
+    for (plot, what) in PLOTS {
+        text.push_str(&format!("![{what}](plots/{plot}.svg)\n"));
+    }
     text.push_str("\n## Tables\n");
     for table in tables {
         text.push_str(&section(table));
