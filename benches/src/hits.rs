@@ -22,12 +22,15 @@ pub const HITS: u64 = 100;
 const AN_HOUR: Duration = Duration::from_secs(LIFETIME);
 
 /// What is counted.
-pub const ALL: [(&str, fn() -> Hits); 4] = [
+pub const ALL: [(&str, Prepare); 4] = [
     ("number", number),
     ("user", user),
     ("handler", handler),
     ("layer", layer),
 ];
+
+/// Makes hits ready.
+pub type Prepare = fn() -> Hits;
 
 /// Hits that are ready to happen: what they are asked with is made, and what they give is stored.
 pub struct Hits(Box<dyn FnMut()>);

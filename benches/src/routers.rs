@@ -34,7 +34,6 @@ const ROUTE: &str = "/users/{id}";
 const AN_HOUR: Duration = Duration::from_secs(LIFETIME);
 
 /// All of them, ours first.
-#[must_use]
 pub fn all() -> [(&'static str, Router); 5] {
     [
         (OURS, Router::new().route(ROUTE, get(cached))),

@@ -39,7 +39,7 @@ type Costs = BTreeMap<String, Cost>;
 pub(crate) fn run(writes: bool) -> Result<()> {
     let counted = count()?;
     if writes {
-        fs::write(folder().join(FILE), print(&counted))?;
+        fs::write(folder().join(FILE), render(&counted))?;
         println!("wrote benches/{FILE}");
     }
     judge(&counted)
@@ -168,7 +168,7 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn print(counted: &Costs) -> String {
+fn render(counted: &Costs) -> String {
     let mut text = String::from(
         "# What one hit may take at most: instructions, which are what was counted and 3 percent, and allocations,\n\
          # which are exact. `cargo xtask budget` compares, and with `--write` writes this anew.\n",
@@ -183,7 +183,7 @@ fn print(counted: &Costs) -> String {
     text
 }
 
-/// Reads the little of TOML that [`print`] writes.
+/// Reads the little of TOML that [`render`] writes.
 fn parse(text: &str) -> Result<Costs> {
     let mut costs = Costs::new();
     let mut name = None;
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn what_was_counted_fits_its_own_budget() {
         let counted = costs(779.2, 2.0);
-        let budget = parse(&print(&counted)).unwrap();
+        let budget = parse(&render(&counted)).unwrap();
         assert_eq!(budget, costs(803.0, 2.0));
         assert!(compare(&budget, &counted).is_empty());
     }
