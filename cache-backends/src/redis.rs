@@ -7,6 +7,7 @@ mod link;
 mod options;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,18 +189,20 @@ impl RedisBackend {
         }
     }
 
-    async fn send(&self, name: &'static str, command: &Cmd) -> Result<Value, Error> {
-        self.sender.send(name, command, self.response_timeout).await
-    }
-
-    async fn bounded<T>(
+    fn send(
         &self,
         name: &'static str,
-        answer: impl Future<Output = RedisResult<T>>,
-    ) -> Result<T, Error> {
-        self.sender
-            .bounded(name, answer, self.response_timeout)
-            .await
+        command: &Cmd,
+    ) -> impl Future<Output = Result<Value, Error>> {
+        self.sender.send(name, command, self.response_timeout)
+    }
+
+    fn bounded<T>(
+        &self,
+        name: &'static str,
+        answer: impl Future<Output = RedisResult<T>> + Unpin,
+    ) -> impl Future<Output = Result<T, Error>> {
+        self.sender.bounded(name, answer, self.response_timeout)
     }
 
     fn connection(&self) -> &Connection {
@@ -214,15 +217,17 @@ impl Sender {
         command: &Cmd,
         limit: Duration,
     ) -> Result<Value, Error> {
-        self.bounded(name, self.0.send(command), limit).await
+        let answer = pin!(self.0.send(command));
+        self.bounded(name, answer, limit).await
     }
 
-    /// Waits for an answer until the response timeout. Dropping a command is safe: the connection
+    /// Waits for an answer until the response timeout. What answers is pinned by the caller, since what is
+    /// moved into another future takes room in both. Dropping a command is safe: the connection
     /// takes the answer off the wire when it comes, and gives it to nobody.
     async fn bounded<T>(
         &self,
         name: &'static str,
-        answer: impl Future<Output = RedisResult<T>>,
+        answer: impl Future<Output = RedisResult<T>> + Unpin,
         limit: Duration,
     ) -> Result<T, Error> {
         let answer = tokio::time::timeout(limit, answer).await;
@@ -242,8 +247,11 @@ impl Connection {
     async fn send(&self, command: &Cmd) -> RedisResult<Value> {
         let value = match self {
             Self::Link(link) => link.send(command).await?,
-            Self::Manager(manager) => manager.clone().send_packed_command(command).await?,
-            Self::Cluster(cluster) => cluster.send(command).await?,
+            Self::Manager(manager) => {
+                let mut manager = manager.clone();
+                Box::pin(async move { manager.send_packed_command(command).await }).await?
+            }
+            Self::Cluster(cluster) => Box::pin(cluster.send(command)).await?,
         };
         value.extract_error()
     }

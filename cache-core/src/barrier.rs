@@ -72,6 +72,14 @@ struct State {
     raised: u64,
 }
 
+impl State {
+    fn known_since(&self, since: Option<Instant>) -> Option<u64> {
+        let (generation, read_at) = self.known?;
+        let is_recent = since.is_none_or(|since| read_at > since);
+        is_recent.then_some(generation)
+    }
+}
+
 impl Barriers {
     pub(crate) fn new(prefix: &str, delay: Duration) -> Self {
         Self {
@@ -91,6 +99,9 @@ impl Barriers {
         backend: &dyn DynBackend,
         namespace: &'static str,
     ) -> Result<Generations, Error> {
+        if let Some(known) = self.known(namespace) {
+            return Ok(known);
+        }
         let barrier = self.of_namespace(namespace);
         let since = Instant::now().checked_sub(self.delay);
         let (cache, namespace) = future::try_zip(
@@ -99,6 +110,20 @@ impl Barriers {
         )
         .await?;
         Ok(Generations { cache, namespace })
+    }
+
+    /// The generations in force, if they were read at most the delay ago.
+    pub(crate) fn known(&self, namespace: &'static str) -> Option<Generations> {
+        let since = Instant::now().checked_sub(self.delay);
+        Some(Generations {
+            cache: self.cache.known(since)?,
+            namespace: self.of_namespace(namespace).known(since)?,
+        })
+    }
+
+    /// The epoch, if it was read at most the delay ago.
+    pub(crate) fn known_epoch(&self) -> Option<u64> {
+        self.epoch.known(Instant::now().checked_sub(self.delay))
     }
 
     /// The epoch, as it was at most the delay ago.
@@ -272,6 +297,11 @@ impl Barrier {
         }
     }
 
+    /// The generation as it was read since then.
+    fn known(&self, since: Option<Instant>) -> Option<u64> {
+        self.state().known_since(since)
+    }
+
     /// The generation as it was read since then, or a reading now.
     async fn current(
         &self,
@@ -280,9 +310,7 @@ impl Barrier {
     ) -> Result<u64, Error> {
         let raised = {
             let state = self.state();
-            if let Some((generation, read_at)) = state.known
-                && since.is_none_or(|since| read_at > since)
-            {
+            if let Some(generation) = state.known_since(since) {
                 return Ok(generation);
             }
             state.raised

@@ -540,8 +540,14 @@ impl Engine {
         })
     }
 
-    /// After a miss: takes the lease of a key, or waits for a value of whoever has it that `answers`.
-    /// Where there is a value to serve meanwhile, nobody waits.
+    /// Whether other processes are to wait for what becomes of a miss.
+    pub(crate) fn locks<T>(&self, site: &Site, miss: &Look<T>) -> bool {
+        let is_shared = matches!(miss.ticket.basis, Basis::Observed(_));
+        is_shared && site.locks().unwrap_or(self.lock)
+    }
+
+    /// After a miss that [locks](Self::locks): takes the lease of a key, or waits for a value of whoever
+    /// has it that `answers`. Where there is a value to serve meanwhile, nobody waits.
     pub(crate) async fn lock<T>(
         &self,
         access: Access<T>,
@@ -551,10 +557,6 @@ impl Engine {
         waits: bool,
         answers: impl Fn(&Found<T>) -> bool,
     ) -> Locked<T> {
-        let is_shared = matches!(miss.ticket.basis, Basis::Observed(_));
-        if !is_shared || !site.locks().unwrap_or(self.lock) {
-            return Locked::Alone(miss);
-        }
         let printed = key.printed(&self.prefix);
         let mut patience = Patience::new(self.lease);
         loop {
@@ -794,7 +796,8 @@ impl Engine {
             version: place.site.version_number(),
             coder: C::resolve(&self.coder).id(),
         })?;
-        if !self.remote.holds(&envelope.tags, observation).await? {
+        let has_tags = !envelope.tags.is_empty();
+        if has_tags && !Box::pin(self.remote.holds(&envelope.tags, observation)).await? {
             return Ok(None);
         }
         let value = T::decode(&C::resolve(&self.coder), envelope.etag, payload)?;

@@ -7,7 +7,6 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(not(shuttle))]
@@ -18,6 +17,7 @@ use shuttle::sync::{Arc, Mutex, MutexGuard};
 #[cfg(shuttle)]
 use std::sync::PoisonError;
 
+use foldhash::quality::RandomState;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -90,7 +90,7 @@ impl Flights {
     pub(crate) fn new() -> Self {
         Self {
             shards: Default::default(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 

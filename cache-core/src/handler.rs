@@ -258,7 +258,7 @@ where
                 Err(work) => work.await,
             }
         }
-        First::Miss(due) => {
+        First::Miss(mut due) => {
             let accept = |found| Some(exchange.accept(found)?.reply);
             let spare = Spare::of(&exchange.path(), &due, accept);
             let purpose = due.purpose();
@@ -329,7 +329,7 @@ impl<C: CoderChoice> Exchange<C> {
     }
 
     /// Computes what is due, together with others if they can use it, and stores it.
-    async fn finish<S, F, R>(&self, due: Due<CachedResponse>, future: F, rules: R) -> Response
+    async fn finish<S, F, R>(&self, mut due: Due<CachedResponse>, future: F, rules: R) -> Response
     where
         S: Shape<Returned: IntoResponse>,
         F: Future<Output = Result<S::Returned, Response>>,

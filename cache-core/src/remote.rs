@@ -115,8 +115,11 @@ impl Remote {
 
     async fn look(&self, key: &str, site: &Site) -> Result<Reading, Error> {
         let began = self.clock.now();
-        let (barriers, bytes) = future::zip(self.cover(site), self.backend.get(key)).await;
-        let Cover { generations, epoch } = barriers?;
+        let (cover, bytes) = match self.known_cover(site) {
+            Some(cover) => (Ok(cover), self.backend.get(key).await),
+            None => Box::pin(future::zip(self.cover(site), self.backend.get(key))).await,
+        };
+        let Cover { generations, epoch } = cover?;
         let observation = Observation {
             seen: None,
             guarded_until: 0,
@@ -128,10 +131,21 @@ impl Remote {
             Ok(Some(bytes)) => self.recognize(key, bytes, observation).await,
             Ok(None) => Ok(Reading::nothing(observation)),
             Err(error) if error.kind() == ErrorKind::Decode => {
-                self.overwrite(key, error, observation).await
+                Box::pin(self.overwrite(key, error, observation)).await
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What is in force for the values of a function, if it was read a short time ago.
+    fn known_cover(&self, site: &Site) -> Option<Cover> {
+        Some(Cover {
+            generations: self.barriers.known(site.namespace_name())?,
+            epoch: match site.is_tagged() {
+                true => Some(self.barriers.known_epoch()?),
+                false => None,
+            },
+        })
     }
 
     /// What is in force for the values of a function.
@@ -162,9 +176,6 @@ impl Remote {
         tags: &Tags<'_>,
         observation: &Observation,
     ) -> Result<bool, Error> {
-        if tags.is_empty() {
-            return Ok(true);
-        }
         let epoch = match observation.epoch {
             Some(epoch) => epoch,
             None => self.barriers.epoch(&*self.backend).await?,
@@ -320,14 +331,14 @@ impl Remote {
             })),
             Ok(Record::Barrier(_)) => {
                 let error = foreign("it is a barrier");
-                self.overwrite(key, error, observation).await
+                Box::pin(self.overwrite(key, error, observation)).await
             }
-            Err(error) => self.overwrite(key, error, observation).await,
+            Err(error) => Box::pin(self.overwrite(key, error, observation)).await,
         }
     }
 
     /// Puts a tombstone in the place of something that is not ours: what a computation saw can be
-    /// told from anything else only if we wrote it.
+    /// told from anything else only if we wrote it. Callers put it in a box, since it is rare.
     async fn overwrite(
         &self,
         key: &str,

@@ -128,8 +128,9 @@ where
     let asked = miss.resolve().await;
     match asked.path(access).first_look(join::<S>).await {
         First::Answer(returned) => returned,
+        // In a box of its own, since a hit in a shared store has no use for its room.
         First::Due(_, due) | First::Miss(due) => {
-            finish::<S, F, R>(&asked, access, due, future, rules).await
+            Box::pin(finish::<S, F, R>(&asked, access, due, future, rules)).await
         }
     }
 }
@@ -163,7 +164,7 @@ where
                 Err(work) => work.await,
             }
         }
-        First::Miss(due) => {
+        First::Miss(mut due) => {
             let spare = Spare::of(&path, &due, join::<S>);
             let purpose = due.purpose();
             let work = async move { finish::<S, F, R>(&asked, access, due, future, rules).await };
@@ -176,7 +177,7 @@ where
 async fn finish<S, F, R>(
     asked: &AskedFor,
     access: Access<S::Stored>,
-    due: Due<S::Stored>,
+    mut due: Due<S::Stored>,
     future: F,
     rules: R,
 ) -> S::Returned
@@ -331,8 +332,8 @@ pub(crate) struct Due<T> {
     pub(crate) look: Look<T>,
     /// `None` if there is nobody who was served what was found.
     pub(crate) refreshing: Option<Refreshing>,
-    /// Whether this call has begun to compute.
-    pub(crate) leads: Arc<AtomicBool>,
+    /// Whether this call has begun to compute, once somebody wants to know.
+    leads: Option<Arc<AtomicBool>>,
 }
 
 impl<'a, T> Path<'a, T> {
@@ -375,7 +376,7 @@ impl<'a, T> Path<'a, T> {
             began: self.engine.now(),
             look: self.engine.find(self.access, self.site, self.key).await,
             refreshing: None,
-            leads: Arc::default(),
+            leads: None,
         }
     }
 
@@ -430,17 +431,19 @@ impl<'a, T> Path<'a, T> {
                 break;
             };
             let mut own = None;
-            let lead = async {
-                let Some((call, answer)) = call.take() else {
-                    return Landing::Alone;
-                };
-                let first = first.take().filter(|_| !seat.is_news(start));
-                let (answer, end) = answer(first, call).await;
-                let landing = self.land(&seat, end, stored(&answer));
-                own = Some(answer);
-                landing
+            let landing = {
+                let lead = pin!(async {
+                    let Some((call, answer)) = call.take() else {
+                        return Landing::Alone;
+                    };
+                    let first = first.take().filter(|_| !seat.is_news(start));
+                    let (answer, end) = answer(first, call).await;
+                    let landing = self.land(&seat, end, stored(&answer));
+                    own = Some(answer);
+                    landing
+                });
+                seat.landing(lead).await
             };
-            let landing = seat.landing(lead).await;
             if let Some(answer) = own {
                 return answer;
             }
@@ -593,11 +596,14 @@ impl<'a, T> Path<'a, T> {
         if look.found.as_ref().is_some_and(answers) {
             return Settled::answer(look);
         }
+        if !self.engine.locks(self.site, &look) {
+            return Settled::computation(look, None);
+        }
         let waits = !purpose.is_refresh;
         let lock = self
             .engine
             .lock(self.access, self.site, self.key, look, waits, answers);
-        match lock.await {
+        match Box::pin(lock).await {
             Locked::Taken(look, lease) => Settled::computation(look, Some(lease)),
             Locked::Alone(look) => Settled::computation(look, None),
             Locked::Found(look) | Locked::Busy(look) => Settled::answer(look),
@@ -682,11 +688,11 @@ pub(crate) struct Purpose {
 }
 
 impl<T> Due<T> {
-    pub(crate) fn purpose(&self) -> Purpose {
+    pub(crate) fn purpose(&mut self) -> Purpose {
         Purpose {
             is_refresh: self.refreshing.is_some(),
             began: self.began,
-            leads: Arc::clone(&self.leads),
+            leads: Arc::clone(self.leads.get_or_insert_default()),
         }
     }
 }
@@ -822,7 +828,7 @@ impl CallKey {
     pub(crate) async fn resolve(self, cache: &Cache, site: &'static Site) -> Key {
         match self {
             Self::Known(key) => key,
-            Self::Built(built) => built.build(cache, site).await,
+            Self::Built(built) => Box::pin(built.build(cache, site)).await,
         }
     }
 }

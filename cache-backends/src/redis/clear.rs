@@ -1,6 +1,7 @@
 //! Removing by prefix.
 
 use std::collections::HashSet;
+use std::pin::pin;
 
 use fast_cache_core::{Error, ErrorKind, TOMBSTONE_BYTES};
 use futures_util::future;
@@ -113,7 +114,7 @@ impl RedisBackend {
                 answers => answers.map(Some),
             }
         };
-        let Some(answers) = self.bounded("UNLINK", answers).await? else {
+        let Some(answers) = self.bounded("UNLINK", pin!(answers)).await? else {
             return self.unlink_all_moved(keys).await;
         };
         let mut removed = 0;
@@ -143,7 +144,7 @@ impl RedisBackend {
                 }
             }
         };
-        self.bounded("UNLINK", answers).await
+        self.bounded("UNLINK", pin!(answers)).await
     }
 
     /// Removes keys wherever they are now. What is gone already does not count.
@@ -226,7 +227,8 @@ impl RedisBackend {
         command: Cmd,
         route: RoutingInfo,
     ) -> Result<Value, Error> {
-        self.bounded(name, cluster.send_to(&command, route)).await
+        let answer = pin!(cluster.send_to(&command, route));
+        self.bounded(name, answer).await
     }
 }
 

@@ -66,7 +66,7 @@ impl Link {
     /// Sends a command, and makes a new connection in the background if this one turns out broken.
     pub(super) async fn send(&self, command: &Cmd) -> RedisResult<Value> {
         let attempt = self.attempt();
-        let mut connection = attempt.dialing.clone().await?;
+        let mut connection = attempt.connection().await?;
         let result = connection
             .send_packed_command(command)
             .await
@@ -78,7 +78,7 @@ impl Link {
     /// Sends commands together; an answer may be an error.
     pub(super) async fn send_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         let attempt = self.attempt();
-        let mut connection = attempt.dialing.clone().await?;
+        let mut connection = attempt.connection().await?;
         let result = connection
             .send_packed_commands(commands, 0, commands.len())
             .await;
@@ -142,6 +142,14 @@ impl Attempt {
         Self {
             dialing: dial().shared(),
             begun: Instant::now(),
+        }
+    }
+
+    /// The connection, as soon as it is there.
+    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
+        match self.dialing.peek() {
+            Some(made) => made.clone(),
+            None => self.dialing.clone().await,
         }
     }
 

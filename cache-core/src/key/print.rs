@@ -5,6 +5,7 @@
 //! Parts that are too long are cut and given a digest of the whole, behind a `~`; a `~` in a part
 //! is escaped, so that a cut part equals no uncut one.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use md5::{Digest, Md5};
@@ -20,20 +21,17 @@ const MARK: usize = 1 + DIGEST;
 
 /// `{prefix}:{namespace}:`, which the keys of a namespace start with, and no others.
 pub(crate) fn key_prefix(prefix: &str, namespace: &str) -> String {
-    let mut out = cache_prefix(prefix);
-    out.push_str(&shorten(
-        &escape(namespace, |byte| byte != b':'),
-        namespace,
-        LONGEST_PART,
-    ));
-    out.push(':');
+    // With room for the digest that follows in most keys.
+    let mut out = String::with_capacity(prefix.len() + namespace.len() + 2 + DIGEST);
+    push_part(&mut out, prefix);
+    push_part(&mut out, namespace);
     out
 }
 
 /// `{prefix}:`, which the keys of a cache start with, and no others.
 pub(crate) fn cache_prefix(prefix: &str) -> String {
-    let mut out = shorten(&escape(prefix, |byte| byte != b':'), prefix, LONGEST_PART);
-    out.push(':');
+    let mut out = String::new();
+    push_part(&mut out, prefix);
     out
 }
 
@@ -44,7 +42,8 @@ pub(crate) fn cache_prefix(prefix: &str) -> String {
 pub(crate) fn printed(key_prefix: &str, text: &str) -> String {
     let mut escaped = escape(text, |_| true);
     if looks_like_digest(text) {
-        escaped.replace_range(..1, &format!("%{:02X}", text.as_bytes()[0]));
+        let first = format!("%{:02X}", text.as_bytes()[0]);
+        escaped.to_mut().replace_range(..1, &first);
     }
     let text = shorten(&escaped, text, LONGEST_KEY - key_prefix.len());
     format!("{key_prefix}{text}")
@@ -98,13 +97,23 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Appends a prefix or a namespace, with the colon that ends it.
+fn push_part(out: &mut String, part: &str) {
+    let escaped = escape(part, |byte| byte != b':');
+    out.push_str(&shorten(&escaped, part, LONGEST_PART));
+    out.push(':');
+}
+
 /// Escapes what no key may hold, `%` and `~`, and what is not `allowed` besides.
-fn escape(text: &str, allowed: impl Fn(u8) -> bool) -> String {
-    let mut out = String::with_capacity(text.len());
+fn escape(text: &str, allowed: impl Fn(u8) -> bool) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"%~".contains(&byte) && allowed(byte);
+    if text.bytes().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
     // Writing to a `String` does not fail.
     let _ = write_escaped(&mut out, text, is_plain);
-    out
+    Cow::Owned(out)
 }
 
 fn looks_like_digest(text: &str) -> bool {
@@ -129,23 +138,27 @@ fn write_escaped(
 
 /// Cuts an escaped part to at most `longest` bytes, the digest of the original included, and leaves
 /// no half of an escape at the cut.
-fn shorten(escaped: &str, original: &str, longest: usize) -> String {
+fn shorten<'a>(escaped: &'a str, original: &str, longest: usize) -> Cow<'a, str> {
     if escaped.len() <= longest {
-        return escaped.to_owned();
+        return Cow::Borrowed(escaped);
     }
     let head = &escaped[..longest - MARK];
     let head = match head.rfind('%') {
         Some(escape) if head.len() - escape < 3 => &head[..escape],
         _ => head,
     };
-    format!("{head}~{}", hex(&Md5::digest(original)))
+    Cow::Owned(format!("{head}~{}", hex(&Md5::digest(original))))
 }
 
+/// Every lookup in a shared store prints a digest, which the formatting of numbers would make slow.
 fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+    let digit = |half: u8| char::from(DIGITS[usize::from(half & 0xf)]);
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        // Writing to a `String` does not fail.
-        let _ = write!(out, "{byte:02x}");
+        out.push(digit(byte >> 4));
+        out.push(digit(*byte));
     }
     out
 }

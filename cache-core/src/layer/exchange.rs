@@ -193,7 +193,12 @@ where
 
     /// Fetches the response, together with others if they can use it. `ended` is how many responses had come
     /// before the first look.
-    async fn finish(&self, place: &Place, due: Due<Stored>, ended: u64) -> Result<Turn, S::Error> {
+    async fn finish(
+        &self,
+        place: &Place,
+        mut due: Due<Stored>,
+        ended: u64,
+    ) -> Result<Turn, S::Error> {
         let pending = &self.pending;
         let purpose = due.purpose();
         let Due {
