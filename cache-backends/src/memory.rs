@@ -140,7 +140,7 @@ impl Backend for InMemoryBackend {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let freed = self
             .store
-            .take_where(|key| key.space == TEXTS && key.bytes.starts_with(prefix.as_bytes()));
+            .take_where(|key| key.space() == TEXTS && key.bytes().starts_with(prefix.as_bytes()));
         let values = freed
             .iter()
             .filter_map(|entry| entry.value.downcast_ref::<Bytes>());
@@ -163,8 +163,5 @@ impl fmt::Debug for InMemoryBackend {
 }
 
 fn text(key: &str) -> LocalKey<'_> {
-    LocalKey {
-        space: TEXTS,
-        bytes: key.as_bytes(),
-    }
+    LocalKey::new(TEXTS, key.as_bytes())
 }

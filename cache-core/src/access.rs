@@ -18,9 +18,17 @@ use crate::local::AnyEntry;
 use crate::site::Site;
 use crate::value::{CacheValue, CoderChoice, Payload, Shape};
 
-/// The engine's operations on values of type `T`.
+/// What the engine can do with values of type `T`.
+///
+/// It is passed along by each call, so it is small: what a hit in this process needs, and the way to the
+/// rest.
 pub struct Access<T> {
     pub(crate) local: fn(&Engine, &Site, &AnyEntry) -> Option<T>,
+    operations: fn() -> Operations<T>,
+}
+
+/// The engine's operations on values of type `T`, but for a hit in this process.
+pub(crate) struct Operations<T> {
     pub(crate) find: Find<T>,
     pub(crate) store: Store<T>,
     pub(crate) share: fn(&T) -> AnyValue,
@@ -47,6 +55,20 @@ impl<T: Payload> Access<T> {
     pub(crate) const fn new<C: CoderChoice>() -> Self {
         Self {
             local: |engine, site, entry| engine.downcast::<T>(site, entry).cloned(),
+            operations: || Operations::new::<C>(),
+        }
+    }
+}
+
+impl<T> Access<T> {
+    pub(crate) fn operations(&self) -> Operations<T> {
+        (self.operations)()
+    }
+}
+
+impl<T: Payload> Operations<T> {
+    const fn new<C: CoderChoice>() -> Self {
+        Self {
             find: |engine, site, key| Box::pin(engine.try_find::<T, C>(site, key)),
             store: |engine, ticket, site, key, value, terms| {
                 Box::pin(engine.try_store::<T, C>(ticket, site, key, value, terms))

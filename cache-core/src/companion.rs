@@ -104,7 +104,8 @@ impl<T> CacheEntry<T> {
             took: 0,
             tags: self.tags.as_slice(),
         };
-        (self.access.store)(cache.engine(), ticket, self.site, &key, &value, &terms).await?;
+        (self.access.operations().store)(cache.engine(), ticket, self.site, &key, &value, &terms)
+            .await?;
         Ok(())
     }
 
@@ -143,7 +144,7 @@ impl<T> CacheEntry<T> {
     }
 
     async fn find(&self, cache: &Cache, key: &Key) -> Result<Option<Found<T>>, Error> {
-        let sought = (self.access.find)(cache.engine(), self.site, key).await;
+        let sought = (self.access.operations().find)(cache.engine(), self.site, key).await;
         Ok(sought.found?.filter(|found| !found.times.is_stale()))
     }
 

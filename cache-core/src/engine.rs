@@ -298,19 +298,23 @@ impl Engine {
 
     /// Looks into the local store for a value that is fresh, and gives the entry with the time. The
     /// value in it is cloned by the caller, when no lock is held any more.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_local(&self, key: LocalKey<'_>) -> Option<(AnyEntry, u64)> {
         let local = self.backend.local()?;
         let now = self.clock.recent();
         let entry = local.get(key, now)?;
-        self.relies_on(&entry, now).then_some((entry, now))
+        match self.relies_on(&entry, now) {
+            true => Some((entry, now)),
+            false => None,
+        }
     }
 
     /// Whether a value in this process can be served without a look elsewhere.
     #[inline]
     fn relies_on(&self, entry: &AnyEntry, now: u64) -> bool {
         let is_up = self.wire.as_ref().is_none_or(Wire::is_up);
-        is_up && (now < entry.relied_until || entry.relied_until == u64::MAX)
+        // No clock ever shows the number that stands for no end.
+        is_up && now < entry.relied_until
     }
 
     /// Whether a fresh value is to be computed anew already.
@@ -436,7 +440,7 @@ impl Engine {
         key: &Key,
     ) -> Look<T> {
         let began = Instant::now();
-        let sought = (access.find)(self, site, key).await;
+        let sought = (access.operations().find)(self, site, key).await;
         let found = sought.found.unwrap_or_else(|error| {
             self.report(site, &error);
             None
@@ -466,7 +470,7 @@ impl Engine {
             at: Instant::now(),
             generations: ticket.generations(),
         };
-        match (access.store)(self, ticket, site, key, value, terms).await {
+        match (access.operations().store)(self, ticket, site, key, value, terms).await {
             Ok(Stored::Yes) => return Some(before),
             Ok(Stored::Invalidated) => return None,
             Ok(Stored::Unknown) => {}
@@ -532,7 +536,7 @@ impl Engine {
                 return None;
             }
         }
-        let value = (access.take_share)(&shared.value)?;
+        let value = (access.operations().take_share)(&shared.value)?;
         Some(Found {
             value,
             times: shared.times,

@@ -167,7 +167,7 @@ impl<C: CoderChoice> HandlerCall<C> {
         R: FnOnce(&S::Stored) -> Verdict,
     {
         let pending = match self.lookup.missed() {
-            Err(reply) => return Answer::Ready(Some(reply)),
+            Err(reply) => return Answer::Ready(reply),
             Ok(pending) => pending,
         };
         let limited = within(self.site, self.timeout, future);
@@ -193,7 +193,7 @@ impl<C: CoderChoice> HandlerCall<C> {
         R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
     {
         let pending = match self.lookup.missed() {
-            Err(reply) => return Answer::Ready(Some(reply)),
+            Err(reply) => return Answer::Ready(reply),
             Ok(pending) => pending,
         };
         let limited = within(self.site, self.timeout, future);
@@ -225,8 +225,9 @@ where
     let exchange = pending.resolve::<C>(response).await;
     match exchange.first_look().await {
         First::Answer(answered) => answered.reply,
+        // In a box of its own, since a hit in a shared store has no use for its room.
         First::Due(_, due) | First::Miss(due) => {
-            exchange.finish::<S, F, R>(due, future, rules).await
+            Box::pin(exchange.finish::<S, F, R>(due, future, rules)).await
         }
     }
 }

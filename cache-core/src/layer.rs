@@ -12,7 +12,7 @@ mod stored;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -26,10 +26,11 @@ use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::backend::BoxFuture;
 use crate::http::{CacheStatus, Forward, Target};
 use crate::join::join_all;
 use crate::registry::{Cache, with_current};
-use crate::runtime::{Answer, uninitialized};
+use crate::runtime::uninitialized;
 use crate::site::Site;
 
 use asked::{Asked, Kind};
@@ -234,9 +235,12 @@ impl<S: fmt::Debug> fmt::Debug for CacheService<S> {
 
 /// The response of a [`CacheService`].
 #[must_use = "futures do nothing unless polled"]
-pub struct CacheFuture<E>(Answer<Result<Response<Body>, E>, DynReply<E>>);
+pub struct CacheFuture<E>(Outcome<E>);
 
-type DynReply<E> = dyn Future<Output = Result<Response<Body>, E>> + Send;
+enum Outcome<E> {
+    Ready(Ready<Result<Response<Body>, E>>),
+    Pending(BoxFuture<'static, Result<Response<Body>, E>>),
+}
 
 impl<E> fmt::Debug for CacheFuture<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -248,13 +252,16 @@ impl<E> Future for CacheFuture<E> {
     type Output = Result<Response<Body>, E>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context)
+        match &mut self.0 {
+            Outcome::Ready(reply) => Pin::new(reply).poll(context),
+            Outcome::Pending(reply) => reply.as_mut().poll(context),
+        }
     }
 }
 
 impl<E> CacheFuture<E> {
     fn of(reply: impl Future<Output = Result<Response<Body>, E>> + Send + 'static) -> Self {
-        Self(Answer::Pending(Box::pin(reply)))
+        Self(Outcome::Pending(Box::pin(reply)))
     }
 }
 
@@ -316,7 +323,7 @@ impl<S> CacheService<S> {
             return self.pass_on(request, Forward::Bypass);
         };
         if let Some(reply) = exchange::find_local(&cache, &self.settings, &asked, &key) {
-            return CacheFuture(Answer::Ready(Some(Ok(reply))));
+            return CacheFuture(Outcome::Ready(ready(Ok(reply))));
         }
         let pending = Pending::new(cache, Arc::clone(&self.settings), asked);
         let exchange = Exchange::<S, Q>::new(self.take_ready(), pending);

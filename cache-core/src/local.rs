@@ -4,44 +4,26 @@
 //! from printed keys, so that an entry can be removed by the key that logs show, and a thread that
 //! frees expired entries.
 
+mod key;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use equivalent::Equivalent;
-use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use quick_cache::sync::Cache as Table;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use smallvec::SmallVec;
 
+use self::key::Hashed;
+pub use self::key::{LocalKey, StoredKey};
 use crate::clock::{Clock, Wake, milliseconds};
 use crate::invalidation::Invalidations;
 use crate::tags::{Cells, Tagged};
-
-/// A key as a caller holds it.
-#[derive(Clone, Copy, Debug)]
-pub struct LocalKey<'a> {
-    /// Who the bytes belong to; keys of different spaces are different.
-    pub space: u64,
-    /// What tells the keys of one space apart.
-    pub bytes: &'a [u8],
-}
-
-/// A key as the store holds it.
-#[derive(Debug)]
-pub struct StoredKey {
-    /// See [`LocalKey::space`].
-    pub space: u64,
-    /// See [`LocalKey::bytes`].
-    pub bytes: SmallVec<[u8; 24]>,
-    printed: u64,
-}
 
 /// A value with its times, which are milliseconds of the store's clock, and `u64::MAX` for no end.
 /// The store holds it with `T` forgotten, as [`AnyEntry`].
@@ -92,9 +74,15 @@ impl<T: ?Sized> LocalEntry<T> {
     /// Whether it has neither expired nor been invalidated.
     #[inline]
     fn is_live(&self, now: u64) -> bool {
-        (now < self.expires_at || self.expires_at == u64::MAX)
-            && !self.tags.iter().any(Tagged::has_ended)
+        // No clock ever shows the number that stands for no end.
+        now < self.expires_at && (self.tags.is_empty() || !has_ended(&self.tags))
     }
+}
+
+/// Kept out of line, for the many that have no tags.
+#[inline(never)]
+fn has_ended(tags: &[Tagged]) -> bool {
+    tags.iter().any(Tagged::has_ended)
 }
 
 /// The moment `duration` after `now`; never the one that stands for no end, if there is a duration.
@@ -134,7 +122,7 @@ pub struct LocalStore {
 }
 
 struct Inner {
-    table: Table<Arc<StoredKey>, AnyEntry, Weigh, RandomState, Displace>,
+    table: Table<Arc<StoredKey>, AnyEntry, Weigh, Hashed, Displace>,
     index: Arc<Index>,
     /// Held from the index's insertion to the table's, so that of two insertions of one key both
     /// keep the same one. By the hash of the printed key.
@@ -164,7 +152,7 @@ impl LocalStore {
                 .build()
                 .unwrap_or_else(|error| unreachable!("all options are given: {error}")),
             weigh,
-            RandomState::default(),
+            Hashed::default(),
             Displace(Arc::clone(&index)),
         );
         Self {
@@ -217,7 +205,10 @@ impl LocalStore {
     #[must_use]
     pub fn get(&self, key: LocalKey<'_>, now: u64) -> Option<AnyEntry> {
         let entry = self.inner.table.get(&key)?;
-        entry.is_live(now).then_some(entry)
+        match entry.is_live(now) {
+            true => Some(entry),
+            false => None,
+        }
     }
 
     /// Stores an entry, over what was there. `printed` is a hash of the printed key, for
@@ -237,11 +228,7 @@ impl LocalStore {
                 entries: removed.into_iter().chain([entry]).collect(),
             };
         }
-        let key = Arc::new(StoredKey {
-            space: key.space,
-            bytes: SmallVec::from_slice(key.bytes),
-            printed,
-        });
+        let key = Arc::new(key.store(printed));
         let displaced = self.inner.place(key, entry);
         if is_mortal && self.alarm.set(expires_at) {
             self.start_sweeper();
@@ -657,45 +644,6 @@ fn estimated_items(options: LocalOptions) -> usize {
     usize::try_from(options.max_entries.clamp(1, 1 << 20)).unwrap_or(usize::MAX)
 }
 
-impl StoredKey {
-    fn as_local(&self) -> LocalKey<'_> {
-        LocalKey {
-            space: self.space,
-            bytes: &self.bytes,
-        }
-    }
-}
-
-impl PartialEq for StoredKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.space == other.space && self.bytes == other.bytes
-    }
-}
-
-impl Eq for StoredKey {}
-
-impl Hash for LocalKey<'_> {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.space);
-        state.write(self.bytes);
-    }
-}
-
-impl Hash for StoredKey {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_local().hash(state);
-    }
-}
-
-impl Equivalent<Arc<StoredKey>> for LocalKey<'_> {
-    #[inline]
-    fn equivalent(&self, key: &Arc<StoredKey>) -> bool {
-        self.space == key.space && *self.bytes == *key.bytes
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -707,7 +655,7 @@ mod tests {
     };
 
     fn key(bytes: &[u8]) -> LocalKey<'_> {
-        LocalKey { space: 1, bytes }
+        LocalKey::new(1, bytes)
     }
 
     fn entry(value: u64, expires_at: u64, size: usize) -> AnyEntry {
@@ -751,14 +699,7 @@ mod tests {
     fn keys_are_compared_in_full() {
         let (store, _) = with_clock(BIG);
         store.insert(key(b"a"), 1, entry(1, u64::MAX, 1));
-        store.insert(
-            LocalKey {
-                space: 2,
-                bytes: b"a",
-            },
-            2,
-            entry(2, u64::MAX, 1),
-        );
+        store.insert(LocalKey::new(2, b"a"), 2, entry(2, u64::MAX, 1));
         assert_eq!(read(&store, b"a", 0), Some(1));
         assert_eq!(read(&store, b"aa", 0), None);
         assert_eq!(store.len(), 2);
@@ -899,7 +840,7 @@ mod tests {
         store.insert(key(b"a"), 5, entry(1, u64::MAX, 1));
         store.insert(key(b"b"), 5, entry(2, u64::MAX, 1));
         assert!(!store.remove_printed(6, |_| true));
-        assert!(store.remove_printed(5, |key| key.bytes.as_slice() == b"b"));
+        assert!(store.remove_printed(5, |key| key.bytes() == b"b"));
         assert_eq!(
             (read(&store, b"a", 0), read(&store, b"b", 0)),
             (Some(1), None)

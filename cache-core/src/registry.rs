@@ -31,6 +31,10 @@ tokio::task_local! {
     static SCOPED: Cache;
 }
 
+/// Whether any cache was ever scoped. Most programs have none but that of the process, and need not look
+/// for another one.
+static HAS_SCOPES: AtomicBool = AtomicBool::new(false);
+
 impl FastCache {
     /// Sets up the cache of this process.
     ///
@@ -230,11 +234,13 @@ impl Cache {
     /// A task spawned inside starts without it: take it along with
     /// `Cache::current()` and another `scope`.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        HAS_SCOPES.store(true, Ordering::Relaxed);
         SCOPED.scope(self.clone(), future)
     }
 
     /// Makes this cache the current one for a function that runs to its end on this thread.
     pub(crate) fn enter<T>(&self, function: impl FnOnce() -> T) -> T {
+        HAS_SCOPES.store(true, Ordering::Relaxed);
         SCOPED.sync_scope(self.clone(), function)
     }
 
@@ -429,6 +435,10 @@ impl StdError for InitError {}
 /// Runs `f` on the current cache, without taking a share in it.
 #[inline]
 pub(crate) fn with_current<T>(f: impl FnOnce(&Cache) -> T) -> Option<T> {
+    // A scope that this thread, or one that handed its work to this thread, has entered is seen here.
+    if !HAS_SCOPES.load(Ordering::Relaxed) {
+        return PROCESS.get().map(f);
+    }
     let mut f = Some(f);
     let scoped = SCOPED.try_with(|cache| f.take().map(|f| f(cache)));
     if let Ok(result) = scoped {

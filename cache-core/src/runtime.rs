@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::access::Access;
@@ -81,7 +81,7 @@ impl<S: Shape> Call<S> {
     {
         let access = self.access;
         match self.lookup.missed() {
-            Err(value) => Answer::Ready(Some(S::join(value))),
+            Err(value) => Answer::Ready(S::join(value)),
             Ok(miss) => Answer::Pending(Box::pin(compute::<S, F, R>(miss, access, future, rules))),
         }
     }
@@ -102,7 +102,7 @@ impl<S: Shape> Call<S> {
     {
         let access = self.access;
         match self.lookup.missed() {
-            Err(value) => Answer::Ready(Some(S::join(value))),
+            Err(value) => Answer::Ready(S::join(value)),
             Ok(miss) => Answer::Pending(Box::pin(compute_owned::<S, F, R>(
                 miss, access, future, rules,
             ))),
@@ -364,7 +364,7 @@ impl<'a, T> Path<'a, T> {
     pub(crate) fn copy_of(&self, due: &Due<T>) -> Option<Found<T>> {
         let found = due.look.found.as_ref()?;
         Some(Found {
-            value: (self.access.copy)(&found.value),
+            value: (self.access.operations().copy)(&found.value),
             ..*found
         })
     }
@@ -473,7 +473,7 @@ impl<'a, T> Path<'a, T> {
             (End::Alone, _) => Landing::Alone,
             (End::Valid(times, validity), Some(value)) if seat.has_company() => {
                 Landing::Shared(Shared {
-                    value: (self.access.share)(value),
+                    value: (self.access.operations().share)(value),
                     times,
                     validity,
                 })
@@ -864,22 +864,55 @@ pub(crate) fn look_up<H>(
     if !cache.is_enabled() {
         return Lookup::Bypass;
     }
-    let engine = cache.engine();
-    let is_built = builder.is_some() || cache.key_builder_ref().is_some();
-    let mut writer = match is_built {
-        true => KeyWriter::recording(),
-        false => KeyWriter::default(),
-    };
+    if builder.is_some() || cache.key_builder_ref().is_some() {
+        let (mut write_key, mut accept) = (Some(write_key), Some(accept));
+        return look_up_built(
+            cache,
+            site,
+            builder,
+            &mut |writer| {
+                if let Some(write_key) = write_key.take() {
+                    write_key(writer);
+                }
+            },
+            &mut |engine, entry, now| accept.take()?(engine, entry, now),
+        );
+    }
+    let mut writer = KeyWriter::default();
     write_key(&mut writer);
-    if let Some(error) = writer.take_error() {
-        engine.report(site, &error);
-        return Lookup::Bypass;
-    }
-    if writer.is_bypassed() {
-        return Lookup::Bypass;
-    }
-    if is_built && let Some(builder) = choose_builder(cache, builder, &writer) {
+    look_up_written(cache, site, &mut writer, accept)
+}
+
+/// As [`look_up`], where a builder makes the key, or would if the function did not write a text.
+#[cold]
+fn look_up_built<H>(
+    cache: &Cache,
+    site: &'static Site,
+    builder: Option<MakeKeyBuilder>,
+    write_key: &mut dyn FnMut(&mut KeyWriter),
+    accept: &mut dyn FnMut(&Engine, &AnyEntry, u64) -> Option<H>,
+) -> Lookup<H> {
+    let mut writer = KeyWriter::recording();
+    write_key(&mut writer);
+    if !writer.is_refused()
+        && let Some(builder) = choose_builder(cache, builder, &writer)
+    {
         return miss(cache, site, CallKey::build(builder, writer), false);
+    }
+    look_up_written(cache, site, &mut writer, accept)
+}
+
+/// Takes from the writer what a miss keeps, and leaves it where it is otherwise: a hit moves nothing.
+#[inline]
+fn look_up_written<H>(
+    cache: &Cache,
+    site: &'static Site,
+    writer: &mut KeyWriter,
+    accept: impl FnOnce(&Engine, &AnyEntry, u64) -> Option<H>,
+) -> Lookup<H> {
+    let engine = cache.engine();
+    if writer.is_refused() {
+        return refuse(engine, site, writer);
     }
     let prefix = engine.prefix_number();
     let Some(key) = writer.local(prefix, site) else {
@@ -893,10 +926,19 @@ pub(crate) fn look_up<H>(
             return Lookup::Hit(hit);
         }
     }
-    match writer.into_key(prefix, site) {
+    match std::mem::take(writer).into_key(prefix, site) {
         Some(key) => miss(cache, site, CallKey::Known(key), is_early),
         None => Lookup::Bypass,
     }
+}
+
+/// There is no key to look under.
+#[cold]
+fn refuse<H>(engine: &Engine, site: &Site, writer: &mut KeyWriter) -> Lookup<H> {
+    if let Some(error) = writer.take_error() {
+        engine.report(site, &error);
+    }
+    Lookup::Bypass
 }
 
 impl CallKey {
@@ -914,7 +956,6 @@ impl CallKey {
 }
 
 /// The function's own key comes before the registry's builder.
-#[inline]
 pub(crate) fn choose_builder(
     cache: &Cache,
     own: Option<MakeKeyBuilder>,
@@ -954,31 +995,17 @@ pub(crate) fn uninitialized<H, M>(site: &Site) -> Lookup<H, M> {
     Lookup::Bypass
 }
 
-/// The future of a call: a value that is there already, or a computation on the heap, so that the
-/// caller's own future stays small.
+/// What a call comes to: a value that is there already, or a computation on the heap, so that the caller's
+/// own future stays small.
+///
+/// It is no future itself: a value that is there is given as it is, and not kept where an `.await` could
+/// find it again.
 #[derive(Debug)]
-#[must_use = "futures do nothing unless polled"]
-pub enum Answer<T, F: ?Sized> {
-    /// The value; `None` once it has been taken.
-    Ready(Option<T>),
+pub enum Answer<T, F> {
+    /// The value.
+    Ready(T),
     /// The computation.
     Pending(Pin<Box<F>>),
-}
-
-impl<T, F: ?Sized> Unpin for Answer<T, F> {}
-
-impl<T, F: Future<Output = T> + ?Sized> Future for Answer<T, F> {
-    type Output = T;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        match self.get_mut() {
-            Self::Ready(value) => match value.take() {
-                Some(value) => Poll::Ready(value),
-                None => panic!("a cached call was polled after it had completed"),
-            },
-            Self::Pending(future) => Poll::Ready(ready!(future.as_mut().poll(context))),
-        }
-    }
 }
 
 /// Runs a sync function on the blocking pool.

@@ -132,10 +132,13 @@ fn function_call(model: &Model) -> TokenStream {
         };
         let __access = #access;
         #how_to_tell
-        #private::function(#site, #shape, __access, #builder, #key)
+        let __answer = #private::function(#site, #shape, __access, #builder, #key)
             #tags
-            .#run(#computation, #rules)
-            .await
+            .#run(#computation, #rules);
+        match __answer {
+            #private::Answer::Ready(__value) => __value,
+            #private::Answer::Pending(__future) => __future.await,
+        }
     }
 }
 
@@ -216,7 +219,11 @@ fn handler_call(model: &Model) -> TokenStream {
             use #private::shape::*;
             (&&#private::Probe::of(&__future)).shape()
         };
-        __call.#run(__shape, __future, #rules).await
+        let __answer = __call.#run(__shape, __future, #rules);
+        match __answer {
+            #private::Answer::Ready(__value) => __value,
+            #private::Answer::Pending(__future) => __future.await,
+        }
     }
 }
 

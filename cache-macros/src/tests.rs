@@ -38,7 +38,7 @@ fn a_function() {
                     ))
                         .access()
                 };
-                ::fast_cache::__private::function(
+                let __answer = ::fast_cache::__private::function(
                         get_user::__site(),
                         __shape,
                         __access,
@@ -56,8 +56,11 @@ fn a_function() {
                             ::fast_cache::__private::Verdict::new()
                                 .expire(::fast_cache::__private::Duration::from_millis(60000u64))
                         },
-                    )
-                    .await
+                    );
+                match __answer {
+                    ::fast_cache::__private::Answer::Ready(__value) => __value,
+                    ::fast_cache::__private::Answer::Pending(__future) => __future.await,
+                }
             }
             /// Companion of the cached function `get_user`: [`entry`](Self::entry) is what one call has in the cache, and [`uncached`](Self::uncached) is the function as it was written.
             #[allow(non_camel_case_types, dead_code, unreachable_pub)]
@@ -158,7 +161,7 @@ fn a_handler() {
                     use ::fast_cache::__private::shape::*;
                     (&&::fast_cache::__private::Probe::of(&__future)).shape()
                 };
-                __call
+                let __answer = __call
                     .run_owned(
                         __shape,
                         __future,
@@ -166,8 +169,11 @@ fn a_handler() {
                             ::fast_cache::__private::Verdict::new()
                                 .expire(::fast_cache::__private::Duration::from_millis(300000u64))
                         },
-                    )
-                    .await
+                    );
+                match __answer {
+                    ::fast_cache::__private::Answer::Ready(__value) => __value,
+                    ::fast_cache::__private::Answer::Pending(__future) => __future.await,
+                }
             }
             /// Companion of the cached function `show`: [`entry`](Self::entry) is what one call has in the cache, and [`uncached`](Self::uncached) is the function as it was written.
             #[allow(non_camel_case_types, dead_code, unreachable_pub)]
@@ -253,7 +259,7 @@ fn a_method() {
                     ))
                         .access()
                 };
-                ::fast_cache::__private::function(
+                let __answer = ::fast_cache::__private::function(
                         Self::__find_site(),
                         __shape,
                         __access,
@@ -272,8 +278,11 @@ fn a_method() {
                     .run(
                         Self::find_uncached::<K>(self, key),
                         |_| ::fast_cache::__private::Verdict::new(),
-                    )
-                    .await
+                    );
+                match __answer {
+                    ::fast_cache::__private::Answer::Ready(__value) => __value,
+                    ::fast_cache::__private::Answer::Pending(__future) => __future.await,
+                }
             }
             #[doc(hidden)]
             #[allow(dead_code)]
@@ -363,7 +372,7 @@ fn a_sync_function() {
                     ))
                         .access()
                 };
-                ::fast_cache::__private::function(
+                let __answer = ::fast_cache::__private::function(
                         {
                             struct __Here;
                             static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
@@ -403,8 +412,11 @@ fn a_sync_function() {
                             b
                         }),
                         |_| ::fast_cache::__private::Verdict::new(),
-                    )
-                    .await
+                    );
+                match __answer {
+                    ::fast_cache::__private::Answer::Ready(__value) => __value,
+                    ::fast_cache::__private::Answer::Pending(__future) => __future.await,
+                }
             }
         "#]],
     );
@@ -450,7 +462,7 @@ fn a_method_that_async_trait_has_expanded() {
                         ))
                             .access()
                     };
-                    ::fast_cache::__private::function(
+                    let __answer = ::fast_cache::__private::function(
                             {
                                 struct __Here;
                                 static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
@@ -483,8 +495,11 @@ fn a_method_that_async_trait_has_expanded() {
                                         ::fast_cache::__private::ask(__value, |name| lifetime(name)),
                                     )
                             },
-                        )
-                        .await
+                        );
+                    match __answer {
+                        ::fast_cache::__private::Answer::Ready(__value) => __value,
+                        ::fast_cache::__private::Answer::Pending(__future) => __future.await,
+                    }
                 })
             }
         "#]],
@@ -516,7 +531,7 @@ fn a_key_of_text() {
                     ))
                         .access()
                 };
-                ::fast_cache::__private::function(
+                let __answer = ::fast_cache::__private::function(
                         load::__site(),
                         __shape,
                         __access,
@@ -539,8 +554,11 @@ fn a_key_of_text() {
                     .run(
                         load::uncached(id, __argument1, db),
                         |_| ::fast_cache::__private::Verdict::new(),
-                    )
-                    .await
+                    );
+                match __answer {
+                    ::fast_cache::__private::Answer::Ready(__value) => __value,
+                    ::fast_cache::__private::Answer::Pending(__future) => __future.await,
+                }
             }
             /// Companion of the cached function `load`: [`entry`](Self::entry) is what one call has in the cache, and [`uncached`](Self::uncached) is the function as it was written.
             #[allow(non_camel_case_types, dead_code, unreachable_pub)]
@@ -647,9 +665,12 @@ fn a_handler_that_others_look_at() {
                     use ::fast_cache::__private::shape::*;
                     (&&::fast_cache::__private::Probe::of(&__future)).shape()
                 };
-                __call
-                    .run_owned(__shape, __future, move |_| ::fast_cache::__private::Verdict::new())
-                    .await
+                let __answer = __call
+                    .run_owned(__shape, __future, move |_| ::fast_cache::__private::Verdict::new());
+                match __answer {
+                    ::fast_cache::__private::Answer::Ready(__value) => __value,
+                    ::fast_cache::__private::Answer::Pending(__future) => __future.await,
+                }
             }
             /// Companion of the cached function `show`: [`entry`](Self::entry) is what one call has in the cache, and [`uncached`](Self::uncached) is the function as it was written.
             #[allow(non_camel_case_types, dead_code, unreachable_pub)]

@@ -83,18 +83,18 @@ impl Engine {
     fn forget(&self, local: &LocalStore, change: &Change) -> u64 {
         match change {
             Change::Key(printed) => u64::from(local.remove_printed(hash_printed(printed), |key| {
-                self.owns(key.space)
+                self.owns(key.space())
                     && print_stored(&self.prefix, key).is_some_and(|key| key == *printed)
             })),
             Change::Namespace(namespace) => {
                 let owners = site::in_namespace(namespace);
                 local.remove_where(|key| {
-                    let (_, owner) = split_space(key.space);
-                    self.owns(key.space) && owners.binary_search(&owner).is_ok()
+                    let (_, owner) = split_space(key.space());
+                    self.owns(key.space()) && owners.binary_search(&owner).is_ok()
                 })
             }
             Change::Tag(tag) => local.end_tag(self.prefix_number, tag),
-            Change::Cache => local.remove_where(|key| self.owns(key.space)),
+            Change::Cache => local.remove_where(|key| self.owns(key.space())),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod argument;
 mod builder;
+mod bytes;
 mod canonical;
 mod print;
 mod render;
@@ -18,7 +19,8 @@ use crate::local::{LocalKey, StoredKey};
 use crate::site::{self, Owner, Site};
 
 pub use builder::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext, erase_key_builder};
-pub(crate) use canonical::{KeyBytes, encoded_size};
+pub(crate) use bytes::KeyBytes;
+pub(crate) use canonical::encoded_size;
 #[cfg(feature = "axum")]
 pub(crate) use canonical::{write_bytes, write_str};
 pub use print::escaped;
@@ -158,8 +160,13 @@ impl KeyWriter {
             .get_or_insert_with(|| Error::new(ErrorKind::Key, message()));
     }
 
-    /// Takes the error that an argument raised, if one did.
+    /// Whether the call passes the cache by: an argument raised an error, or kept it out.
     #[inline]
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_bypassed || self.rare.as_ref().is_some_and(|rare| rare.error.is_some())
+    }
+
+    /// Takes the error that an argument raised, if one did.
     pub(crate) fn take_error(&mut self) -> Option<Error> {
         self.rare.as_mut()?.error.take()
     }
@@ -169,12 +176,6 @@ impl KeyWriter {
     #[inline]
     pub(crate) fn has_seen_headers(&self) -> bool {
         self.sees_headers
-    }
-
-    /// Whether the call is to be kept out of the cache.
-    #[inline]
-    pub(crate) fn is_bypassed(&self) -> bool {
-        self.is_bypassed
     }
 
     /// Whether the function wrote its key as a text.
@@ -192,26 +193,30 @@ impl KeyWriter {
     }
 
     /// The local key, without copying; `None` if the function cannot be told apart from another.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn local(&self, prefix: u32, site: &'static Site) -> Option<LocalKey<'_>> {
+        // Before anything else is read, so that a length that is known when this is compiled stays so.
+        let bytes = &self.bytes[..];
+        Some(LocalKey::new(self.space(prefix, site)?, bytes))
+    }
+
+    /// The key, to keep.
+    pub(crate) fn into_key(self, prefix: u32, site: &'static Site) -> Option<Key> {
+        let space = self.space(prefix, site)?;
+        Some(Key {
+            space,
+            bytes: self.bytes,
+        })
+    }
+
+    #[inline]
+    fn space(&self, prefix: u32, site: &'static Site) -> Option<u64> {
         let owner = if self.is_text {
             site.texts()
         } else {
             site.id()?
         };
-        Some(LocalKey {
-            space: space(prefix, owner),
-            bytes: &self.bytes,
-        })
-    }
-
-    /// The key, to keep.
-    pub(crate) fn into_key(self, prefix: u32, site: &'static Site) -> Option<Key> {
-        let space = self.local(prefix, site)?.space;
-        Some(Key {
-            space,
-            bytes: self.bytes,
-        })
+        Some(space(prefix, owner))
     }
 }
 
@@ -250,10 +255,7 @@ impl Key {
     }
 
     pub(crate) fn local(&self) -> LocalKey<'_> {
-        LocalKey {
-            space: self.space,
-            bytes: &self.bytes,
-        }
+        LocalKey::new(self.space, &self.bytes)
     }
 
     /// What remote backends and logs show: `{prefix}:{namespace}:{md5 or text}`.
@@ -294,7 +296,7 @@ pub(crate) fn write_optional(bytes: &mut KeyBytes, value: Option<&[u8]>) {
 
 /// Prints a key that the local store holds.
 pub(crate) fn print_stored(prefix: &str, key: &StoredKey) -> Option<String> {
-    print_key(prefix, key.space, &key.bytes)
+    print_key(prefix, key.space(), key.bytes())
 }
 
 /// Hashes a printed key, for the local store's index. The same text has the same hash in every

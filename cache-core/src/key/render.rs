@@ -210,7 +210,8 @@ mod tests {
     use proptest::prelude::*;
     use serde::Serialize;
 
-    use super::super::canonical::{KeyBytes, write};
+    use super::super::KeyBytes;
+    use super::super::canonical::write;
     use super::*;
 
     fn rendered<T: Serialize + ?Sized>(value: &T) -> String {

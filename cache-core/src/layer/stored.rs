@@ -232,7 +232,7 @@ impl Payload for Stored {
                     etag: etag.map_err(|_| damaged())?,
                     freshness,
                     names: names(&texts)?,
-                    variant: KeyBytes::from_vec(variant),
+                    variant: KeyBytes::from_slice(&variant),
                     hit_headers: HitHeaders::default(),
                 })))
             }
