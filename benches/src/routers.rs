@@ -33,15 +33,17 @@ pub const PATH: &str = "/users/7";
 const ROUTE: &str = "/users/{id}";
 const AN_HOUR: Duration = Duration::from_secs(LIFETIME);
 
-/// All of them, ours first.
+/// All of them, ours first, as `axum::serve` has them: with their state, since a router without it applies
+/// its layers anew for each request.
 pub fn all() -> [(&'static str, Router); 5] {
-    [
+    let routers = [
         (OURS, Router::new().route(ROUTE, get(cached))),
         (LAYER, plain().layer(CacheLayer::new().expire(AN_HOUR))),
         (READY, Router::new().route(ROUTE, get(ready))),
         (AXUM_RESPONSE_CACHE, axum_response_cache()),
         (TOWER_HTTP_CACHE, tower_http_cache()),
-    ]
+    ];
+    routers.map(|(name, router)| (name, router.with_state(())))
 }
 
 fn user(id: u64) -> User {

@@ -16,8 +16,8 @@ use crate::body::{Gathered, gather};
 use crate::engine::{Found, Terms, Ticket, Times, times_of};
 use crate::hit_headers::Facts;
 use crate::http::{
-    RequestDirectives, ResponseDirectives, add_vary, explicit_lifetime, is_personal, may_have_body,
-    may_store, moment, not_modified, strip_for_not_modified,
+    Overview, RequestDirectives, ResponseDirectives, add_vary, explicit_lifetime, is_personal,
+    may_have_body, may_store, moment, not_modified, strip_for_not_modified,
 };
 use crate::key::{KeyWriter, headers_suffix};
 use crate::limit::timed_out;
@@ -99,6 +99,7 @@ pub fn handler<C: CoderChoice>(
             write_key(key);
             if builder.is_none()
                 && key.has_seen_headers()
+                && asked.overview.has_credentials
                 && is_personal(headers, site.vary_names())
             {
                 key.bypass();
@@ -557,6 +558,7 @@ impl Pending {
 struct Asked {
     head: bool,
     directives: RequestDirectives,
+    overview: Overview,
 }
 
 impl Asked {
@@ -568,8 +570,16 @@ impl Asked {
             Method::HEAD => true,
             _ => return None,
         };
-        let directives = settings.directives(request.headers());
-        (!directives.no_store).then_some(Self { head, directives })
+        let overview = Overview::of(request.headers());
+        let directives = match overview.has_directives {
+            true => settings.directives(request.headers()),
+            false => RequestDirectives::default(),
+        };
+        (!directives.no_store).then_some(Self {
+            head,
+            directives,
+            overview,
+        })
     }
 
     /// Whether any stored response would do.
@@ -621,7 +631,8 @@ impl Asked {
         let mut code = stored.status();
         let mut body = stored.body().clone();
         // What is not a success is answered as it is (RFC 9110 section 13.2.1).
-        if code.is_success() && not_modified(request, &headers) {
+        let has_validators = self.overview.has_validators;
+        if has_validators && code.is_success() && not_modified(request, &headers) {
             code = StatusCode::NOT_MODIFIED;
             strip_for_not_modified(&mut headers);
             body.clear();

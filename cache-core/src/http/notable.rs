@@ -16,6 +16,8 @@ enum Notable {
     /// Whoever answers has to judge it.
     Condition,
     Directive,
+    /// It says which response the client has.
+    Validator,
     Range,
 }
 
@@ -33,6 +35,7 @@ fn notable(name: &HeaderName) -> Option<Notable> {
         "x-http-method" | "x-http-method-override" | "x-method-override" => Notable::Disguise,
         "if-match" | "if-unmodified-since" | "upgrade" => Notable::Condition,
         "cache-control" | "pragma" => Notable::Directive,
+        "if-none-match" | "if-modified-since" => Notable::Validator,
         "range" => Notable::Range,
         _ => return None,
     })
@@ -48,6 +51,7 @@ pub(crate) struct Overview {
     pub(crate) is_disguised: bool,
     pub(crate) has_condition: bool,
     pub(crate) has_directives: bool,
+    pub(crate) has_validators: bool,
     pub(crate) is_ranged: bool,
 }
 
@@ -63,6 +67,7 @@ impl Overview {
                 Some(Notable::Disguise) => overview.is_disguised = true,
                 Some(Notable::Condition) => overview.has_condition = true,
                 Some(Notable::Directive) => overview.has_directives = true,
+                Some(Notable::Validator) => overview.has_validators = true,
                 Some(Notable::Range) => overview.is_ranged = true,
             }
         }
@@ -127,15 +132,17 @@ mod tests {
             ("x-http-method", "a"),
             ("upgrade", "a"),
             ("pragma", "a"),
+            ("if-none-match", "a"),
             ("range", "a"),
         ]));
         let expected = Overview {
-            size: 49,
+            size: 63,
             has_credentials: true,
             is_forwarded: true,
             is_disguised: true,
             has_condition: true,
             has_directives: true,
+            has_validators: true,
             is_ranged: true,
         };
         assert_eq!(all, expected);

@@ -22,6 +22,8 @@ pub(super) struct Asked {
     pub(super) target: Target,
     pub(super) directives: RequestDirectives,
     pub(super) is_head: bool,
+    /// Whether it says which response the client has.
+    pub(super) has_validators: bool,
     pub(super) is_ranged: bool,
     /// Whether it has `Authorization`, which does not take part in the key.
     pub(super) is_authorized: bool,
@@ -73,6 +75,7 @@ impl Kind {
             target,
             directives,
             is_head,
+            has_validators: overview.has_validators,
             is_ranged: overview.is_ranged,
             is_authorized: has_credentials
                 && headers.contains_key(AUTHORIZATION)

@@ -154,7 +154,7 @@ pub(super) fn not_stored() -> Response<Body> {
 fn answer(stored: &StoredResponse, asked: &Asked, mut headers: HeaderMap) -> Response<Body> {
     let request = &asked.parts.headers;
     let (mut status, mut body) = (stored.status, stored.body.clone());
-    if status.is_success() && not_modified(request, &headers) {
+    if asked.has_validators && status.is_success() && not_modified(request, &headers) {
         status = StatusCode::NOT_MODIFIED;
         strip_for_not_modified(&mut headers);
         body.clear();
@@ -162,7 +162,7 @@ fn answer(stored: &StoredResponse, asked: &Asked, mut headers: HeaderMap) -> Res
         // Nobody knows its parts yet.
     } else if asked.is_head {
         body.clear();
-    } else if status == StatusCode::OK {
+    } else if asked.is_ranged && status == StatusCode::OK {
         let length = body.len();
         match wanted(request, &headers, length) {
             Wanted::Whole => {}
