@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures what is cached beside what a user would pick instead, and writes
 //! `benches/RESULTS.md`.
 
+mod build;
 mod machine;
 mod markdown;
 mod tables;
@@ -42,6 +43,8 @@ pub(crate) fn run(is_quick: bool) -> Result<()> {
         &[("FAST_CACHE_PLOTS", &plots)],
     )?);
     tables.extend(wrk::measure(is_quick, services.address(REDIS))?);
+    drop(services);
+    tables.extend(build::measure(is_quick)?);
 
     let text = markdown::render(&tables, &machine::describe()?, is_quick);
     let file = folder().join("RESULTS.md");

@@ -153,11 +153,14 @@ fn entries(options: Options) -> (Vec<Line>, Vec<Line>) {
             }),
         ];
         let title = format!("local hit, `u64 -> u64`, in a scope, among {count} entries");
-        let table = compare(&title, options, 1, count.min(1 << 20), &contenders);
-        for (line, row) in times.iter_mut().zip(&table.rows) {
-            line.1.push((count as f64, row.value.median));
-        }
-        table.print();
+        on_threads(
+            &title,
+            options,
+            count,
+            count.min(1 << 20),
+            &contenders,
+            &mut times,
+        );
         let title = format!("memory of an entry, `u64 -> u64`, among {count}");
         let used = [(OURS, ours_use), (RAW, raw_use)]
             .map(|(name, used)| (name, used as f64 / count as f64));
@@ -167,6 +170,29 @@ fn entries(options: Options) -> (Vec<Line>, Vec<Line>) {
         exact(&title, "bytes", &used).print();
     }
     (times, bytes)
+}
+
+/// Compares on one thread and on two. What one thread takes is drawn, at `place`.
+fn on_threads(
+    title: &str,
+    options: Options,
+    place: u64,
+    warm_up: u64,
+    contenders: &[Contender<'_>],
+    drawn: &mut [Line],
+) {
+    let table = compare(
+        &format!("{title}, one thread"),
+        options,
+        1,
+        warm_up,
+        contenders,
+    );
+    for (line, row) in drawn.iter_mut().zip(&table.rows) {
+        line.1.push((place as f64, row.value.median));
+    }
+    table.print();
+    compare(&format!("{title}, two threads"), options, 2, 1, contenders).print();
 }
 
 /// Values that are copied, of 100 bytes to a megabyte.
@@ -190,11 +216,7 @@ fn sizes(options: Options) -> Vec<Line> {
             contender!(RAW, keys, |n| quick.get(n)),
         ];
         let title = format!("local hit, `Vec<u8>` of {size} bytes, in a scope");
-        let table = compare(&title, options, 1, 10, &contenders);
-        for (line, row) in times.iter_mut().zip(&table.rows) {
-            line.1.push((size as f64, row.value.median));
-        }
-        table.print();
+        on_threads(&title, options, size, 10, &contenders, &mut times);
     }
     times
 }
