@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Request};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderName;
+use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, get_service};
 use axum::{Json, Router};
@@ -22,6 +23,8 @@ pub const OURS: &str = "fast-cache `#[cache]`";
 pub const LAYER: &str = "fast-cache `CacheLayer`";
 /// What cannot be beaten.
 pub const READY: &str = "a handler that returns ready bytes";
+/// What that costs with the headers that a hit has.
+pub const READY_WITH_HEADERS: &str = "the same, with the headers of a hit";
 /// One of the peers.
 pub const AXUM_RESPONSE_CACHE: &str = "axum-response-cache";
 /// Another one.
@@ -35,11 +38,15 @@ const AN_HOUR: Duration = Duration::from_secs(LIFETIME);
 
 /// All of them, ours first, as `axum::serve` has them: with their state, since a router without it applies
 /// its layers anew for each request.
-pub fn all() -> [(&'static str, Router); 5] {
+pub fn all() -> [(&'static str, Router); 6] {
     let routers = [
         (OURS, Router::new().route(ROUTE, get(cached))),
         (LAYER, plain().layer(CacheLayer::new().expire(AN_HOUR))),
         (READY, Router::new().route(ROUTE, get(ready))),
+        (
+            READY_WITH_HEADERS,
+            Router::new().route(ROUTE, get(ready_with_headers)),
+        ),
         (AXUM_RESPONSE_CACHE, axum_response_cache()),
         (TOWER_HTTP_CACHE, tower_http_cache()),
     ];
@@ -59,14 +66,25 @@ async fn cached(Path(id): Path<u64>) -> Json<User> {
     Json(user(id))
 }
 
-async fn ready() -> Response {
-    const BODY: &[u8] = br#"{"id":6,"name":"user-7","email":"user-7@example.com"}"#;
+const BODY: &[u8] = br#"{"id":6,"name":"user-7","email":"user-7@example.com"}"#;
 
+async fn ready() -> Response {
     (
         [(CONTENT_TYPE, "application/json")],
         Bytes::from_static(BODY),
     )
         .into_response()
+}
+
+async fn ready_with_headers() -> Response {
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (ETAG, "\"4b286b7dced292aceddaa644237d0dc0\""),
+        (CACHE_CONTROL, "max-age=3590"),
+        (AGE, "10"),
+        (HeaderName::from_static("x-fastapi-cache"), "HIT"),
+    ];
+    (headers, Bytes::from_static(BODY)).into_response()
 }
 
 /// On the route, as its documentation has it. Its bound is in time alone.

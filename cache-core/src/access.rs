@@ -23,7 +23,8 @@ use crate::value::{CacheValue, CoderChoice, Payload, Shape};
 /// It is passed along by each call, so it is small: what a hit in this process needs, and the way to the
 /// rest.
 pub struct Access<T> {
-    pub(crate) local: fn(&Engine, &Site, &AnyEntry) -> Option<T>,
+    /// Copies the value of an entry to where it is wanted.
+    pub(crate) local: fn(&Engine, &Site, &AnyEntry, &mut Option<T>),
     operations: fn() -> Operations<T>,
 }
 
@@ -54,7 +55,11 @@ impl<T: Payload> Access<T> {
     /// The operations under the coder `C`.
     pub(crate) const fn new<C: CoderChoice>() -> Self {
         Self {
-            local: |engine, site, entry| engine.downcast::<T>(site, entry).cloned(),
+            local: |engine, site, entry, to| {
+                if let Some(value) = engine.downcast::<T>(site, entry) {
+                    *to = Some(value.clone());
+                }
+            },
             operations: || Operations::new::<C>(),
         }
     }

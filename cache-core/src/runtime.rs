@@ -41,12 +41,15 @@ pub fn function<S: Shape>(
     builder: Option<MakeKeyBuilder>,
     write_key: impl FnOnce(&mut KeyWriter),
 ) -> Call<S> {
+    let mut found = None;
     let lookup = with_current(|cache| {
         look_up(cache, site, builder, write_key, |engine, entry, _| {
-            (access.local)(engine, site, entry)
+            (access.local)(engine, site, entry, &mut found);
+            found.is_some().then_some(())
         })
     });
     Call {
+        found,
         lookup: lookup.unwrap_or_else(|| uninitialized(site)),
         access,
     }
@@ -55,7 +58,10 @@ pub fn function<S: Shape>(
 /// A call of a cached function that has been looked up.
 #[must_use = "a call does nothing until it is run"]
 pub struct Call<S: Shape> {
-    lookup: Lookup<S::Stored>,
+    /// The value of a hit. It is not in the lookup, since each enum that a value is moved into takes it
+    /// apart, and costs as much as a part of the way to it.
+    found: Option<S::Stored>,
+    lookup: Lookup<()>,
     access: Access<S::Stored>,
 }
 
@@ -79,11 +85,11 @@ impl<S: Shape> Call<S> {
         F: Future<Output = S::Returned>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
-        let access = self.access;
-        match self.lookup.missed() {
-            Err(value) => Answer::Ready(S::join(value)),
-            Ok(miss) => Answer::Pending(Box::pin(compute::<S, F, R>(miss, access, future, rules))),
+        if let Some(value) = self.found {
+            return Answer::Ready(S::join(value));
         }
+        let (miss, access) = (self.lookup.into_miss(), self.access);
+        Answer::Pending(Box::pin(compute::<S, F, R>(miss, access, future, rules)))
     }
 
     /// As [`run`](Self::run), for a computation that can outlive the caller: where there is a value to
@@ -100,13 +106,13 @@ impl<S: Shape> Call<S> {
         F: Future<Output = S::Returned> + Send + 'static,
         R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
     {
-        let access = self.access;
-        match self.lookup.missed() {
-            Err(value) => Answer::Ready(S::join(value)),
-            Ok(miss) => Answer::Pending(Box::pin(compute_owned::<S, F, R>(
-                miss, access, future, rules,
-            ))),
+        if let Some(value) = self.found {
+            return Answer::Ready(S::join(value));
         }
+        let (miss, access) = (self.lookup.into_miss(), self.access);
+        Answer::Pending(Box::pin(compute_owned::<S, F, R>(
+            miss, access, future, rules,
+        )))
     }
 }
 
@@ -768,6 +774,16 @@ pub(crate) enum Lookup<H, M = Box<Miss>> {
     Bypass,
 }
 
+impl<M> Lookup<(), M> {
+    /// What the rest of the call needs, which is nothing for one that passes the cache by.
+    fn into_miss(self) -> Option<M> {
+        match self {
+            Self::Miss(miss) => Some(miss),
+            Self::Hit(()) | Self::Bypass => None,
+        }
+    }
+}
+
 impl<H, M> Lookup<H, M> {
     /// What the rest of the call needs, which is nothing for one that passes the cache by; a hit is
     /// given back.
@@ -880,7 +896,9 @@ pub(crate) fn look_up<H>(
     }
     let mut writer = KeyWriter::default();
     write_key(&mut writer);
-    look_up_written(cache, site, &mut writer, accept)
+    let lookup = look_up_written(cache, site, &mut writer, accept);
+    writer.discard();
+    lookup
 }
 
 /// As [`look_up`], where a builder makes the key, or would if the function did not write a text.

@@ -1,8 +1,8 @@
-//! One of the routers, served over HTTP on one thread: `bench-server cached|layer|ready ADDRESS`.
+//! One of the routers, served over HTTP on one thread: `bench-server cached|layer|ready|headers ADDRESS`.
 
 use anyhow::{Context, Result};
 use fast_cache::{FastCache, InMemoryBackend};
-use fast_cache_benches::routers::{LAYER, OURS, READY, all};
+use fast_cache_benches::routers::{LAYER, OURS, READY, READY_WITH_HEADERS, all};
 
 /// One thread, as the ancestor has one worker, and `wrk` wants one for itself.
 #[tokio::main(flavor = "current_thread")]
@@ -12,7 +12,8 @@ async fn main() -> Result<()> {
         Some("cached") => OURS,
         Some("layer") => LAYER,
         Some("ready") => READY,
-        _ => anyhow::bail!("bench-server cached|layer|ready ADDRESS"),
+        Some("headers") => READY_WITH_HEADERS,
+        _ => anyhow::bail!("bench-server cached|layer|ready|headers ADDRESS"),
     };
     let address = arguments.next().context("no address")?;
     FastCache::init(InMemoryBackend::new())?;

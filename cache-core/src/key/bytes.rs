@@ -60,9 +60,9 @@ impl KeyBytes {
     }
 
     /// Whether there was no allocation.
-    #[cfg(test)]
+    #[inline]
     pub(crate) fn is_inline(&self) -> bool {
-        self.spilled.is_empty()
+        self.spilled.capacity() == 0
     }
 
     #[cold]

@@ -178,6 +178,14 @@ impl KeyWriter {
         self.sees_headers
     }
 
+    /// Ends the writer: a drop, without a call where there is nothing to free.
+    #[inline]
+    pub(crate) fn discard(self) {
+        if self.rare.is_none() && self.bytes.is_inline() {
+            std::mem::forget(self);
+        }
+    }
+
     /// Whether the function wrote its key as a text.
     #[inline]
     pub(crate) fn is_text(&self) -> bool {

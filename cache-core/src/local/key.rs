@@ -81,15 +81,17 @@ fn hash(space: u64, bytes: &[u8]) -> u64 {
         [] => (0, bytes),
     };
     let head = space ^ head << 16;
-    match rest.try_into() {
-        Ok(word) => {
-            let mut hasher = RANDOM.build_hasher();
-            hasher.write_u64(head);
-            hasher.write_u64(u64::from_ne_bytes(word));
-            hasher.finish()
-        }
-        Err(_) => hash_rest(head, rest),
+    let words = (rest.first_chunk(), rest.last_chunk());
+    let (Some(first), Some(last), 8..=16) = (words.0, words.1, rest.len()) else {
+        return hash_rest(head, rest);
+    };
+    let mut hasher = RANDOM.build_hasher();
+    hasher.write_u64(head);
+    hasher.write_u64(u64::from_ne_bytes(*first));
+    if rest.len() > 8 {
+        hasher.write_u64(u64::from_ne_bytes(*last));
     }
+    hasher.finish()
 }
 
 #[inline(never)]

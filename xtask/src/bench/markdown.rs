@@ -53,6 +53,8 @@ fn not_ahead(tables: &[Table]) -> String {
     }
     if text.len() == empty {
         text.push_str("Every goal below is met.\n");
+    } else {
+        text.push_str("\nWhy, and the profiles that say so: [PROFILE.md](PROFILE.md).\n");
     }
     text
 }

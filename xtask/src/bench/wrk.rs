@@ -15,6 +15,7 @@ use crate::services::{if_possible, install};
 const OURS: &str = "fast-cache `#[cache]`";
 const LAYER: &str = "fast-cache `CacheLayer`";
 const READY: &str = "a handler that returns ready bytes";
+const READY_WITH_HEADERS: &str = "the same, with the headers of a hit";
 const ANCESTOR: &str = "fastapi-cache2, in memory";
 const ANCESTOR_REDIS: &str = "fastapi-cache2, from Redis";
 const UNCACHED: &str = "the same under FastAPI, without a cache";
@@ -53,6 +54,7 @@ pub(super) fn measure(is_quick: bool, redis: Option<&str>) -> Result<Vec<Table>>
         rust(OURS, "cached")?,
         rust(LAYER, "layer")?,
         rust(READY, "ready")?,
+        rust(READY_WITH_HEADERS, "headers")?,
     ];
     if let Some(ancestor) = if_possible(ancestor(redis))? {
         servers.extend(ancestor);
