@@ -167,9 +167,9 @@ impl<C: CoderChoice> HandlerCall<C> {
         F: Future<Output = S::Returned>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
-        let pending = match self.lookup.missed() {
-            Err(reply) => return Answer::Ready(reply),
-            Ok(pending) => pending,
+        let pending = match self.lookup {
+            Lookup::Hit(reply) => return Answer::Ready(reply),
+            lookup => lookup.into_miss(),
         };
         let limited = within(self.site, self.timeout, future);
         Answer::Pending(Box::pin(respond::<S, C, _, R>(
@@ -193,9 +193,9 @@ impl<C: CoderChoice> HandlerCall<C> {
         F: Future<Output = S::Returned> + Send + 'static,
         R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
     {
-        let pending = match self.lookup.missed() {
-            Err(reply) => return Answer::Ready(reply),
-            Ok(pending) => pending,
+        let pending = match self.lookup {
+            Lookup::Hit(reply) => return Answer::Ready(reply),
+            lookup => lookup.into_miss(),
         };
         let limited = within(self.site, self.timeout, future);
         Answer::Pending(Box::pin(respond_owned::<S, C, _, R>(

@@ -774,24 +774,12 @@ pub(crate) enum Lookup<H, M = Box<Miss>> {
     Bypass,
 }
 
-impl<M> Lookup<(), M> {
+impl<H, M> Lookup<H, M> {
     /// What the rest of the call needs, which is nothing for one that passes the cache by.
-    fn into_miss(self) -> Option<M> {
+    pub(crate) fn into_miss(self) -> Option<M> {
         match self {
             Self::Miss(miss) => Some(miss),
-            Self::Hit(()) | Self::Bypass => None,
-        }
-    }
-}
-
-impl<H, M> Lookup<H, M> {
-    /// What the rest of the call needs, which is nothing for one that passes the cache by; a hit is
-    /// given back.
-    pub(crate) fn missed(self) -> Result<Option<M>, H> {
-        match self {
-            Self::Hit(hit) => Err(hit),
-            Self::Miss(miss) => Ok(Some(miss)),
-            Self::Bypass => Ok(None),
+            Self::Hit(_) | Self::Bypass => None,
         }
     }
 }
