@@ -373,11 +373,16 @@ fn plot(folder: Option<&Path>, name: &str, axes: (&str, &str), lines: &[Line]) -
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .margin(16)
+        // The last label of the axis stands half outside of the plot.
+        .margin_right(32)
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d((left..right).log_scale(), 0.0..top * 1.1)?;
     chart
         .configure_mesh()
+        .x_labels(5)
+        .x_label_formatter(&|value| short(*value))
+        .y_label_formatter(&|value| short(*value))
         .x_desc(axes.0)
         .y_desc(axes.1)
         .draw()?;
@@ -398,4 +403,13 @@ fn plot(folder: Option<&Path>, name: &str, axes: (&str, &str), lines: &[Line]) -
         .draw()?;
     area.present()?;
     Ok(())
+}
+
+/// A round number as people write it.
+fn short(number: f64) -> String {
+    match number {
+        number if number >= 1e6 => format!("{}M", number / 1e6),
+        number if number >= 1e3 => format!("{}k", number / 1e3),
+        number => format!("{number}"),
+    }
 }
