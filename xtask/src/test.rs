@@ -41,6 +41,8 @@ pub(crate) fn run() -> Result<()> {
     test(&mut steps, &services.environment())?;
     document(&mut steps)?;
     budget::check(&mut steps)?;
+    // With the targets of tests, which are built already, so that nothing else is built anew.
+    steps.cargo(&format!("build {WORKSPACE} --all-targets"), &[])?;
     examples::check(&mut steps, &services)?;
     http_suite::check(&mut steps, &services)?;
     steps.summarize();
