@@ -111,7 +111,7 @@ fn function_call(model: &Model) -> TokenStream {
     let output = &model.output;
     let shape = Ident::new("__shape", Span::mixed_site());
     let access = access(model, quote!(of_shape(&#shape, #coder)));
-    let (tags, run) = (tags(model), run(model));
+    let (tags, run, given) = (tags(model), run(model), given(model));
     let (how_to_tell, computation) = match timeout(model) {
         None => (None, computation),
         Some(timeout) => {
@@ -135,6 +135,14 @@ fn function_call(model: &Model) -> TokenStream {
         let __answer = #private::function(#site, #shape, __access, #builder, #key)
             #tags
             .#run(#computation, #rules);
+        #given
+    }
+}
+
+/// Gives what a call comes to. A value that is there is not kept in the future of the function.
+fn given(model: &Model) -> TokenStream {
+    let private = private(model);
+    quote_spanned! {Span::mixed_site()=>
         match __answer {
             #private::Answer::Ready(__value) => __value,
             #private::Answer::Pending(__future) => __future.await,
@@ -200,7 +208,7 @@ fn handler_call(model: &Model) -> TokenStream {
     let response = injection
         .and_then(|it| it.response.as_ref())
         .or(listed(Role::Response));
-    let (tags, run) = (tags(model), run(model));
+    let (tags, run, given) = (tags(model), run(model), given(model));
     let timeout = timeout(model).map(|timeout| quote!(.timeout(#timeout)));
     quote_spanned! {Span::mixed_site()=>
         let __call = #private::handler(
@@ -220,10 +228,7 @@ fn handler_call(model: &Model) -> TokenStream {
             (&&#private::Probe::of(&__future)).shape()
         };
         let __answer = __call.#run(__shape, __future, #rules);
-        match __answer {
-            #private::Answer::Ready(__value) => __value,
-            #private::Answer::Pending(__future) => __future.await,
-        }
+        #given
     }
 }
 
