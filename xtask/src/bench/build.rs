@@ -18,6 +18,8 @@ const ANNOTATED: &str = "fast-cache `#[cache]`";
 const CONCURRENT: &str = "cached `#[concurrent_cached]`";
 const PLAIN: &str = "no attribute";
 
+const CACHED_DEPENDENCY: &str = "cached = { version = \"4.1\", features = [\"async\"] }";
+
 /// How many functions there are where their number is to count.
 const FUNCTIONS: usize = 500;
 
@@ -29,17 +31,17 @@ struct Crate {
 
 pub(super) fn measure(is_quick: bool) -> Result<Vec<Table>> {
     let scratch = scratch()?;
-    let (alone, annotated) = (dependents(&scratch)?, annotated(&scratch, FUNCTIONS)?);
+    let (alone, many) = (dependents(&scratch)?, annotated(&scratch, FUNCTIONS)?);
     let rounds = if is_quick { 1 } else { 2 };
     let built = timed(&alone, rounds, |it| it.forget_all())?;
     let rounds = if is_quick { 1 } else { 5 };
-    let expanded = timed(&annotated, rounds, |it| it.touch())?;
+    let expanded = timed(&many, rounds, |it| it.touch())?;
     let title = format!("build of {FUNCTIONS} functions, dependencies built before");
     Ok(vec![
         crates(&alone)?,
         below(table("cold debug build", "s", &alone, &built), CACHED),
-        table(&title, "s", &annotated, &expanded),
-        lines(&annotated_once(&scratch)?)?,
+        table(&title, "s", &many, &expanded),
+        lines(&annotated(&scratch, 1)?)?,
     ])
 }
 
@@ -59,7 +61,7 @@ fn dependents(scratch: &Path) -> Result<Vec<Crate>> {
         ),
         (
             CACHED,
-            "cached = { version = \"4.1\", features = [\"async\"] }".to_owned(),
+            CACHED_DEPENDENCY.to_owned(),
         ),
         (
             "moka with `future`",
@@ -83,7 +85,6 @@ fn dependents(scratch: &Path) -> Result<Vec<Crate>> {
 /// The same functions with one attribute, with another one, and with none.
 fn annotated(scratch: &Path, count: usize) -> Result<Vec<Crate>> {
     let ours = path_of_ours() + " }";
-    let cached = "cached = { version = \"4.1\", features = [\"async\"] }";
     let functions = |attribute: &str| {
         let function =
             |n| format!("{attribute}\npub async fn f{n}(id: u64) -> u64 {{ id + {n} }}\n");
@@ -92,7 +93,7 @@ fn annotated(scratch: &Path, count: usize) -> Result<Vec<Crate>> {
     let concurrent = "#[cached::macros::concurrent_cached(max_size = 1000, ttl_secs = 60)]";
     let wanted = [
         (ANNOTATED, &*ours, "#[fast_cache::cache(expire = 60)]"),
-        (CONCURRENT, cached, concurrent),
+        (CONCURRENT, CACHED_DEPENDENCY, concurrent),
         (PLAIN, "", ""),
     ];
     let crates = wanted.iter().enumerate().map(|(number, it)| {
@@ -101,10 +102,6 @@ fn annotated(scratch: &Path, count: usize) -> Result<Vec<Crate>> {
         Crate::new(scratch, &folder, name, dependencies, &functions(attribute))
     });
     crates.collect()
-}
-
-fn annotated_once(scratch: &Path) -> Result<Vec<Crate>> {
-    annotated(scratch, 1)
 }
 
 fn path_of_ours() -> String {
