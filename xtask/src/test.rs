@@ -30,8 +30,10 @@ const SERVED: [&str; 6] = [
 /// `cargo xtask conformance`: the promises that every backend keeps, in a table.
 pub(crate) fn conformance() -> Result<()> {
     let services = Services::start()?;
-    let line = "test -p fast-cache --all-features --test it -- --nocapture conformance::servers::";
-    Steps::default().cargo(line, &services.environment())
+    Steps::default().cargo(
+        &format!("test {WORKSPACE} --test it -- --nocapture conformance::servers::"),
+        &services.environment(),
+    )
 }
 
 pub(crate) fn run() -> Result<()> {
@@ -80,7 +82,7 @@ fn test(steps: &mut Steps, servers: &[(&str, &str)]) -> Result<()> {
         &[],
     )?;
     steps.cargo(
-        &format!("test -p fast-cache --all-features --test it -- --test-threads 2 {with_servers}"),
+        &format!("test {WORKSPACE} --test it -- --test-threads 2 {with_servers}"),
         servers,
     )?;
     // Under another configuration everything is built once more, in a folder of its own.
