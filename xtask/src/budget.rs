@@ -9,6 +9,7 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bench::folder;
@@ -26,11 +27,18 @@ const MARGIN: f64 = 1.03;
 /// What is below this part of its budget has outgrown it.
 const LOOSE: f64 = 0.9;
 
-/// What one hit takes, or may take.
-#[derive(Clone, Copy, Debug, PartialEq)]
+const HEADER: &str = "\
+# What one hit may take at most: instructions, which are what was counted and 3 percent, and allocations,
+# which are exact. `cargo xtask budget` compares, and with `--write` writes this anew.
+
+";
+
+/// What one hit takes, or may take; parts of one are counted as a whole one.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct Cost {
-    instructions: f64,
-    allocations: f64,
+    instructions: u64,
+    allocations: u64,
 }
 
 type Costs = BTreeMap<String, Cost>;
@@ -39,7 +47,7 @@ type Costs = BTreeMap<String, Cost>;
 pub(crate) fn run(writes: bool) -> Result<()> {
     let counted = count()?;
     if writes {
-        fs::write(folder().join(FILE), render(&counted))?;
+        fs::write(folder().join(FILE), render(&counted)?)?;
         println!("wrote benches/{FILE}");
     }
     judge(&counted)
@@ -62,13 +70,13 @@ fn valgrind() -> Result<()> {
 
 fn judge(counted: &Costs) -> Result<()> {
     let text = fs::read_to_string(folder().join(FILE)).context("there is no budget")?;
-    let budget = parse(&text)?;
+    let budget = toml::from_str(&text).with_context(|| format!("benches/{FILE}"))?;
     for (name, cost) in counted {
         let Cost {
             instructions,
             allocations,
         } = cost;
-        println!("{name:10} {instructions:8.0} instructions, {allocations} allocations");
+        println!("{name:10} {instructions:8} instructions, {allocations} allocations");
     }
     let complaints = compare(&budget, counted);
     for complaint in &complaints {
@@ -95,14 +103,12 @@ fn compare(budget: &Costs, counted: &Costs) -> Vec<String> {
             ("allocations", cost.allocations, allowed.allocations),
         ];
         for (what, count, most) in counts {
-            let is_loose = count < most * LOOSE;
+            let is_loose = (count as f64) < most as f64 * LOOSE;
             if count > most {
-                complaints.push(format!(
-                    "{name}: {count:.0} {what}, and {most:.0} are allowed"
-                ));
+                complaints.push(format!("{name}: {count} {what}, and {most} are allowed"));
             } else if is_loose {
                 complaints.push(format!(
-                    "{name}: {count:.0} {what}, far below the {most:.0} that are allowed: lower the budget \
+                    "{name}: {count} {what}, far below the {most} that are allowed: lower the budget \
                      with `cargo xtask budget --write`"
                 ));
             }
@@ -120,13 +126,11 @@ fn count() -> Result<Costs> {
     for (name, instructions) in instructions {
         let allocations = allocations.get(&name);
         let allocations = *allocations.with_context(|| format!("no allocations of {name}"))?;
-        costs.insert(
-            name,
-            Cost {
-                instructions,
-                allocations,
-            },
-        );
+        let cost = Cost {
+            instructions: instructions.ceil() as u64,
+            allocations: allocations.ceil() as u64,
+        };
+        costs.insert(name, cost);
     }
     Ok(costs)
 }
@@ -168,53 +172,19 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn render(counted: &Costs) -> String {
-    let mut text = String::from(
-        "# What one hit may take at most: instructions, which are what was counted and 3 percent, and allocations,\n\
-         # which are exact. `cargo xtask budget` compares, and with `--write` writes this anew.\n",
-    );
-    for (name, cost) in counted {
-        let instructions = (cost.instructions * MARGIN).ceil();
-        let allocations = cost.allocations;
-        text.push_str(&format!(
-            "\n[{name}]\ninstructions = {instructions}\nallocations = {allocations}\n"
-        ));
+fn render(counted: &Costs) -> Result<String> {
+    let mut budget = counted.clone();
+    for cost in budget.values_mut() {
+        cost.instructions = (cost.instructions as f64 * MARGIN).ceil() as u64;
     }
-    text
-}
-
-/// Reads the little of TOML that [`render`] writes.
-fn parse(text: &str) -> Result<Costs> {
-    let mut costs = Costs::new();
-    let mut name = None;
-    let lines = text.lines().map(str::trim);
-    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        if let Some(section) = line.strip_prefix('[') {
-            name = Some(section.trim_end_matches(']').to_owned());
-            continue;
-        }
-        let (what, count) = line.split_once('=').with_context(|| format!("`{line}`?"))?;
-        let count = count.trim().parse().with_context(|| format!("`{line}`?"))?;
-        let name = name.clone().context("a count of nothing")?;
-        // What is left out allows nothing.
-        let cost = costs.entry(name).or_insert(Cost {
-            instructions: 0.0,
-            allocations: 0.0,
-        });
-        match what.trim() {
-            "instructions" => cost.instructions = count,
-            "allocations" => cost.allocations = count,
-            other => bail!("`{other}` is not counted"),
-        }
-    }
-    Ok(costs)
+    Ok(HEADER.to_owned() + &toml::to_string(&budget)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn costs(instructions: f64, allocations: f64) -> Costs {
+    fn costs(instructions: u64, allocations: u64) -> Costs {
         let cost = Cost {
             instructions,
             allocations,
@@ -224,15 +194,15 @@ mod tests {
 
     #[test]
     fn what_was_counted_fits_its_own_budget() {
-        let counted = costs(779.2, 2.0);
-        let budget = parse(&render(&counted)).unwrap();
-        assert_eq!(budget, costs(803.0, 2.0));
+        let counted = costs(779, 2);
+        let budget = toml::from_str(&render(&counted).unwrap()).unwrap();
+        assert_eq!(budget, costs(803, 2));
         assert!(compare(&budget, &counted).is_empty());
     }
 
     #[test]
     fn what_is_over_is_named() {
-        let said = compare(&costs(800.0, 0.0), &costs(801.0, 1.0));
+        let said = compare(&costs(800, 0), &costs(801, 1));
         assert_eq!(
             said,
             [
@@ -244,16 +214,16 @@ mod tests {
 
     #[test]
     fn a_budget_that_is_far_too_large_is_to_be_lowered() {
-        let said = compare(&costs(800.0, 0.0), &costs(700.0, 0.0));
+        let said = compare(&costs(800, 0), &costs(700, 0));
         assert_eq!(said.len(), 1);
         assert!(said[0].contains("lower the budget"), "{said:?}");
     }
 
     #[test]
     fn nothing_goes_uncounted() {
-        let said = compare(&Costs::new(), &costs(1.0, 0.0));
+        let said = compare(&Costs::new(), &costs(1, 0));
         assert_eq!(said, ["number has no budget"]);
-        let said = compare(&costs(1.0, 0.0), &Costs::new());
+        let said = compare(&costs(1, 0), &Costs::new());
         assert_eq!(said, ["number was not counted"]);
     }
 }
