@@ -27,18 +27,19 @@ const REDIS: &str = "FAST_CACHE_TEST_REDIS";
 pub(crate) fn run() -> Result<()> {
     let services = Services::start_one(REDIS)?;
     let mut steps = Steps::default();
+    steps.cargo(&format!("build -p {}", run::PROXY), &[])?;
     check(&mut steps, &services)?;
     steps.summarize();
     Ok(())
 }
 
-/// Runs the tests in memory, and over Redis where that is among the `services`.
+/// Runs the tests on the proxy that is built, in memory, and over Redis where that is among the
+/// `services`.
 pub(crate) fn check(steps: &mut Steps, services: &Services) -> Result<()> {
     let suite = Suite::load().context("the tests of HTTP caches are missing");
     let Some(suite) = services::if_possible(suite)? else {
         return Ok(());
     };
-    steps.cargo(&format!("build -p {}", run::PROXY), &[])?;
     steps.step("http-suite in memory", || suite.judge(None))?;
     if let Some(redis) = services.address(REDIS) {
         steps.step("http-suite over Redis", || suite.judge(Some(redis)))?;

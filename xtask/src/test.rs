@@ -43,7 +43,8 @@ pub(crate) fn run() -> Result<()> {
     test(&mut steps, &services.environment())?;
     document(&mut steps)?;
     budget::check(&mut steps)?;
-    // With the targets of tests, which are built already, so that nothing else is built anew.
+    // The examples and the proxy; with the targets of tests, so that all is built with the same
+    // features, which most of it is already.
     steps.cargo(&format!("build {WORKSPACE} --all-targets"), &[])?;
     examples::check(&mut steps, &services)?;
     http_suite::check(&mut steps, &services)?;
