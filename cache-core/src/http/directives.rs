@@ -212,16 +212,21 @@ impl<'a> Member<'a> {
             .strip_prefix(b"\"")
             .and_then(|value| value.strip_suffix(b"\""))
             .unwrap_or(value);
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let number = digits.iter().fold(0_u64, |number, digit| {
-            number
-                .saturating_mul(10)
-                .saturating_add(u64::from(digit - b'0'))
-        });
-        Some(number.min(LONGEST))
+        delta_seconds(digits)
     }
+}
+
+/// A count of seconds (section 1.2.2); `None` for what is no non-negative integer.
+pub(super) fn delta_seconds(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits.iter().fold(0_u64, |number, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    });
+    Some(number.min(LONGEST))
 }
 
 /// The directives of all lines of a header. Members that are not well-formed are no directive that

@@ -8,8 +8,9 @@ use ::http::header::{
 };
 use ::http::{HeaderMap, HeaderName};
 
-use super::date::add_date;
+use super::date::{add_date, date};
 use super::hop::strip_hop_by_hop;
+use super::validators::{are_weakly_equal, is_strong};
 
 /// Headers that belong to the body that is stored, which a 304 does not bring. `Content-Length` must not
 /// be taken over; the others may be left alone, and without their body they would be wrong (section 3.2).
@@ -41,6 +42,28 @@ pub(crate) fn make_complete(request: &mut HeaderMap, stored: Option<&HeaderMap>)
     if let Some(modified) = stored.get(LAST_MODIFIED) {
         request.insert(IF_MODIFIED_SINCE, modified.clone());
     }
+}
+
+/// Whether a 304 speaks of the stored response that its origin was asked about (RFC 9111 section 4.3.4), and so
+/// brings that up to date. If it does not, the origin has to be asked anew, without conditions.
+///
+/// A strong tag has to be that of the stored response; a weak one has to equal it by the weak comparison. Without a
+/// tag, the date of the last change has to be the same. With neither, it can only speak of the one response whose
+/// validators the request had.
+pub(crate) fn selects(stored: &HeaderMap, update: &HeaderMap) -> bool {
+    let own = stored.get(ETAG);
+    let tags: Vec<_> = update.get_all(ETAG).iter().collect();
+    if tags.iter().any(|tag| is_strong(tag)) {
+        return own.is_some_and(|own| is_strong(own) && tags.contains(&own));
+    }
+    if !tags.is_empty() {
+        return own.is_some_and(|own| tags.iter().any(|tag| are_weakly_equal(own, tag)));
+    }
+    if !update.contains_key(LAST_MODIFIED) {
+        return true;
+    }
+    let change = date(update, LAST_MODIFIED);
+    change.is_some() && change == date(stored, LAST_MODIFIED)
 }
 
 /// The headers of a stored response after a 304 (section 3.2), which counts as made when it was received if
@@ -83,6 +106,45 @@ mod tests {
         assert_eq!(request, expected);
         make_complete(&mut request, None);
         assert_eq!(request, headers(&[("if-match", "\"x\"")]));
+    }
+
+    #[test]
+    fn a_304_speaks_of_the_response_with_its_validator() {
+        const DAY: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
+        const SAME_DAY: &str = "Wednesday, 01-Jan-20 00:00:00 GMT";
+        const NEXT_DAY: &str = "Thu, 02 Jan 2020 00:00:00 GMT";
+        let tag = |tag| ("etag", tag);
+        let day = |day| ("last-modified", day);
+        let strong = [tag("\"a\""), day(DAY)];
+        let weak = [tag("W/\"a\""), day(DAY)];
+        let untagged = [day(DAY)];
+        let selects = |stored: &[_], update: &[_]| selects(&headers(stored), &headers(update));
+
+        // A strong tag: the very same one, whatever the date.
+        assert!(selects(&strong, &[tag("\"a\"")]));
+        assert!(selects(&strong, &[tag("\"a\""), day(NEXT_DAY)]));
+        assert!(selects(&strong, &[tag("\"b\""), tag("\"a\"")]));
+        assert!(!selects(&strong, &[tag("\"b\"")]));
+        assert!(!selects(&strong, &[tag("\"b\""), day(DAY)]));
+        assert!(!selects(&strong, &[tag("\"b\""), tag("W/\"a\"")]));
+        assert!(!selects(&weak, &[tag("\"a\"")]));
+        assert!(!selects(&untagged, &[tag("\"a\""), day(DAY)]));
+
+        // A weak tag: by the weak comparison.
+        assert!(selects(&weak, &[tag("W/\"a\"")]));
+        assert!(selects(&strong, &[tag("W/\"a\"")]));
+        assert!(!selects(&weak, &[tag("W/\"b\""), day(DAY)]));
+        assert!(!selects(&untagged, &[tag("W/\"a\"")]));
+
+        // No tag: the same date, however it is written.
+        for stored in [&strong[..], &weak, &untagged] {
+            assert!(selects(stored, &[day(DAY)]));
+            assert!(selects(stored, &[day(SAME_DAY)]));
+            assert!(!selects(stored, &[day(NEXT_DAY)]));
+            assert!(!selects(stored, &[day("yesterday")]));
+            assert!(selects(stored, &[("x", "y")]));
+        }
+        assert!(!selects(&strong[..1], &[day(DAY)]));
     }
 
     #[test]

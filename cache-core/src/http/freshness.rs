@@ -6,7 +6,8 @@ use ::http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use ::http::{HeaderMap, StatusCode};
 
 use super::date::date;
-use super::directives::{ResponseDirectives, targeted};
+use super::directives::{ResponseDirectives, delta_seconds, targeted};
+use super::list::{self, comma};
 
 /// The share of the time since its last change for which a response that says nothing is taken to be
 /// fresh, where that is asked for (section 4.2.2).
@@ -50,51 +51,25 @@ pub(crate) fn heuristic_lifetime(
     Some((unchanged / HEURISTIC_SHARE).min(LONGEST_HEURISTIC))
 }
 
-/// How old a response was when it came; `None` if nobody can say, so that it counts as stale.
+/// How old a response was when it came.
 ///
 /// The sum is that of section 4.2.3, in whole seconds where dates are concerned, since they have no
 /// finer ones.
-pub(crate) fn initial_age(
-    headers: &HeaderMap,
-    received: SystemTime,
-    delay: Duration,
-) -> Option<Duration> {
+pub(crate) fn initial_age(headers: &HeaderMap, received: SystemTime, delay: Duration) -> Duration {
     let apparent = date(headers, DATE)
         .and_then(|made| received.duration_since(made).ok())
         .map(|age| Duration::from_secs(age.as_secs()))
         .unwrap_or_default();
-    let told = match told_age(headers)? {
-        // The response did not come through a cache, and its delay is part of its computation.
-        None => Duration::ZERO,
-        Some(age) => age.saturating_add(delay),
-    };
-    Some(apparent.max(told))
+    // Without `Age` the response did not come through a cache, and its delay is part of its computation.
+    let told = told_age(headers).map(|age| age.saturating_add(delay));
+    apparent.max(told.unwrap_or_default())
 }
 
-/// What `Age` says: `Some(None)` if it is absent, and `None` if it makes no sense.
-///
-/// Of a list, the first member counts (section 5.1). Two lines do not make a list that one sender
-/// wrote, but are what two caches say that do not know of each other, and neither do two members with
-/// a comma and a space between them, by which lines are joined on the way (RFC 9110 section 5.3).
-/// Nobody can say then which one is right.
-#[expect(
-    clippy::option_option,
-    reason = "absent and senseless are not the same"
-)]
-fn told_age(headers: &HeaderMap) -> Option<Option<Duration>> {
-    let mut lines = headers.get_all(AGE).iter();
-    let Some(line) = lines.next() else {
-        return Some(None);
-    };
-    if lines.next().is_some() {
-        return None;
-    }
-    let line = line.to_str().ok()?;
-    let (first, others) = line.split_once(',').unwrap_or((line, ""));
-    if others.starts_with([' ', '\t']) || !first.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    Some(Some(Duration::from_secs(first.parse().ok()?)))
+/// What `Age` says: the first member of the list that all of its lines make. What is no non-negative integer is
+/// ignored, as if it were absent (section 5.1).
+fn told_age(headers: &HeaderMap) -> Option<Duration> {
+    let first = list::members(headers, AGE, comma).next()?;
+    delta_seconds(first).map(Duration::from_secs)
 }
 
 /// Whether responses of a status may be given a lifetime that they do not name (RFC 9110
@@ -140,9 +115,9 @@ mod tests {
         explicit_lifetime(&headers, &directives, now()).map(|lifetime| lifetime.as_secs())
     }
 
-    fn age(lines: &[(&'static str, &str)]) -> Option<u64> {
+    fn age(lines: &[(&'static str, &str)]) -> u64 {
         let delay = Duration::from_secs(3);
-        initial_age(&headers(lines), now(), delay).map(|age| age.as_secs())
+        initial_age(&headers(lines), now(), delay).as_secs()
     }
 
     #[test]
@@ -193,21 +168,41 @@ mod tests {
     #[test]
     fn the_greater_of_two_ages_counts() {
         let date = at(-10);
-        assert_eq!(age(&[]), Some(0));
-        assert_eq!(age(&[("date", &date)]), Some(10));
-        assert_eq!(age(&[("date", &date), ("age", "4")]), Some(10));
-        assert_eq!(age(&[("date", &date), ("age", "20")]), Some(23));
+        assert_eq!(age(&[]), 0);
+        assert_eq!(age(&[("date", &date)]), 10);
+        assert_eq!(age(&[("date", &date), ("age", "4")]), 10);
+        assert_eq!(age(&[("date", &date), ("age", "20")]), 23);
         let future = at(10);
-        assert_eq!(age(&[("date", &future)]), Some(0));
+        assert_eq!(age(&[("date", &future)]), 0);
     }
 
     #[test]
-    fn ages_that_make_no_sense_are_unknown() {
-        for line in ["x", "-1", "1.0", "1;x=y", "1, 1", "99999999999999999999"] {
-            assert_eq!(age(&[("age", line)]), None, "{line}");
+    fn of_several_ages_the_first_counts() {
+        for line in ["1", "1,2", "1, 2", " 1 , old", ",, 1, 2", "001"] {
+            assert_eq!(age(&[("age", line)]), 4, "{line}");
         }
-        assert_eq!(age(&[("age", "0"), ("age", "0")]), None);
-        assert_eq!(age(&[("age", "1,2")]), Some(4));
+        assert_eq!(age(&[("age", "1"), ("age", "2")]), 4);
+        assert_eq!(age(&[("age", ""), ("age", "1")]), 4);
+        assert_eq!(age(&[("age", "1"), ("age", "old")]), 4);
+    }
+
+    #[test]
+    fn an_age_that_is_no_number_is_ignored() {
+        for line in [
+            "old", "-1", "+1", "1.0", "1;x=y", "\"1\"", "1 2", "", ",", "\t",
+        ] {
+            assert_eq!(age(&[("age", line)]), 0, "{line}");
+        }
+        assert_eq!(age(&[("age", "old, 7")]), 0);
+        assert_eq!(age(&[("age", "old"), ("age", "7")]), 0);
+        let date = at(-10);
+        assert_eq!(age(&[("date", &date), ("age", "old")]), 10);
+    }
+
+    #[test]
+    fn an_age_that_cannot_be_represented_is_a_very_old_one() {
+        let digits = "9".repeat(400);
+        assert!(age(&[("age", &digits)]) >= 1 << 31);
     }
 
     proptest! {

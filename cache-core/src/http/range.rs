@@ -1,12 +1,14 @@
 //! Parts of a stored response (RFC 9110 section 14).
 
 use std::ops::Range;
+use std::time::{Duration, SystemTime};
 
 use ::http::HeaderMap;
-use ::http::header::{ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use ::http::header::{DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use http_range_header::{EndPosition, StartPosition, parse_range_header};
 
 use super::date::date;
+use super::validators::is_strong;
 
 /// What a request wants of a complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +24,8 @@ pub(crate) enum Wanted {
 /// What a request wants of a response of so many bytes.
 ///
 /// Of several ranges at once, of units other than bytes, and of what is not well-formed, the whole is
-/// the answer, as section 14.2 lets it be.
+/// the answer, as section 14.2 lets it be. So it is of a response without a strong entity tag: the client may have
+/// the beginning of it in another coding, and its parts would not fit (section 8.8.1).
 pub(crate) fn wanted(request: &HeaderMap, response: &HeaderMap, length: usize) -> Wanted {
     let mut lines = request.get_all(RANGE).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
@@ -57,8 +60,12 @@ pub(crate) fn wanted(request: &HeaderMap, response: &HeaderMap, length: usize) -
 }
 
 /// Whether the parts that the client has are of this response. A tag must be strong on both sides, and a
-/// date the very same (section 13.1.5).
+/// date the very same, and so long ago that the response did not change again in its second (sections 8.8.2.2
+/// and 13.1.5).
 fn is_still_the_same(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let Some(tag) = response.get(ETAG).filter(|tag| is_strong(tag)) else {
+        return false;
+    };
     let mut lines = request.get_all(IF_RANGE).iter();
     let Some(line) = lines.next() else {
         return true;
@@ -68,10 +75,17 @@ fn is_still_the_same(request: &HeaderMap, response: &HeaderMap) -> bool {
     }
     let line = line.as_bytes().trim_ascii();
     if line.starts_with(b"\"") {
-        return response.get(ETAG).is_some_and(|tag| tag.as_bytes() == line);
+        return tag.as_bytes() == line;
     }
     let known = date(request, IF_RANGE);
-    known.is_some() && known == date(response, LAST_MODIFIED)
+    known.is_some() && known == strong_date(response)
+}
+
+/// When a response was last modified, if that is at least a second before it was made.
+fn strong_date(response: &HeaderMap) -> Option<SystemTime> {
+    let modified = date(response, LAST_MODIFIED)?;
+    let rest = date(response, DATE)?.duration_since(modified).ok()?;
+    (rest >= Duration::from_secs(1)).then_some(modified)
 }
 
 #[cfg(test)]
@@ -80,7 +94,12 @@ mod tests {
     use super::*;
 
     fn range(line: &'static str) -> Wanted {
-        wanted(&headers(&[("range", line)]), &HeaderMap::new(), 10)
+        range_of("\"a\"", line)
+    }
+
+    fn range_of(etag: &'static str, line: &'static str) -> Wanted {
+        let response = headers(&[("etag", etag)]);
+        wanted(&headers(&[("range", line)]), &response, 10)
     }
 
     #[test]
@@ -113,22 +132,37 @@ mod tests {
         ] {
             assert_eq!(range(line), Wanted::Whole, "{line}");
         }
-        assert_eq!(
-            wanted(&HeaderMap::new(), &HeaderMap::new(), 10),
-            Wanted::Whole
-        );
+        let response = headers(&[("etag", "\"a\"")]);
+        assert_eq!(wanted(&HeaderMap::new(), &response, 10), Wanted::Whole);
         let twice = headers(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]);
-        assert_eq!(wanted(&twice, &HeaderMap::new(), 10), Wanted::Whole);
+        assert_eq!(wanted(&twice, &response, 10), Wanted::Whole);
+    }
+
+    #[test]
+    fn of_a_response_without_a_strong_tag_there_are_no_parts() {
+        for etag in ["W/\"a\"", "a", "\"a", ""] {
+            for line in ["bytes=0-1", "bytes=-3", "bytes=99-"] {
+                assert_eq!(range_of(etag, line), Wanted::Whole, "{etag} {line}");
+            }
+        }
+        let untagged = headers(&[("range", "bytes=0-1")]);
+        assert_eq!(wanted(&untagged, &HeaderMap::new(), 10), Wanted::Whole);
     }
 
     #[test]
     fn a_part_of_something_else_is_not_completed() {
         const DAY: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
         const NEXT_DAY: &str = "Thu, 02 Jan 2020 00:00:00 GMT";
-        let part = |condition, etag, modified| {
+        let part_of = |condition, lines: &[_]| {
             let request = headers(&[("range", "bytes=0-1"), ("if-range", condition)]);
-            let response = headers(&[("etag", etag), ("last-modified", modified)]);
-            wanted(&request, &response, 10) == Wanted::Part(0..2)
+            wanted(&request, &headers(lines), 10) == Wanted::Part(0..2)
+        };
+        let part = |condition, etag, modified| {
+            let made = ("date", "Fri, 03 Jan 2020 00:00:00 GMT");
+            part_of(
+                condition,
+                &[("etag", etag), ("last-modified", modified), made],
+            )
         };
         assert!(part("\"a\"", "\"a\"", DAY));
         assert!(!part("\"b\"", "\"a\"", DAY));
@@ -137,5 +171,12 @@ mod tests {
         assert!(part(DAY, "\"a\"", DAY));
         assert!(!part(NEXT_DAY, "\"a\"", DAY));
         assert!(!part("x", "\"a\"", DAY));
+        // A date stands for no bytes that a weak tag does not stand for.
+        assert!(!part(DAY, "W/\"a\"", DAY));
+        assert!(!part_of(DAY, &[("last-modified", DAY), ("date", NEXT_DAY)]));
+        // In the second in which it was made, it may have changed again.
+        let tag = ("etag", "\"a\"");
+        assert!(!part_of(DAY, &[tag, ("last-modified", DAY), ("date", DAY)]));
+        assert!(!part_of(DAY, &[tag, ("last-modified", DAY)]));
     }
 }

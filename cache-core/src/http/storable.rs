@@ -1,102 +1,69 @@
-//! What may be stored, and what of the request belongs into the key.
+//! Which responses may be stored.
 
-use ::http::header::{CONTENT_RANGE, SET_COOKIE};
-use ::http::{HeaderMap, StatusCode};
+use ::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_RANGE, ORIGIN, SET_COOKIE};
+use ::http::{HeaderMap, HeaderName, StatusCode};
 
 use super::directives::ResponseDirectives;
-use super::vary::{members, vary_names};
+use super::media_type::is_endless;
+use super::reason::Reason;
+use super::vary::members;
 
-/// Why a response is not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// It sets a cookie, which is for one client.
-    SetCookie,
-    /// It is a part of something (RFC 9111 section 3.4).
-    ContentRange,
-    /// It says `no-store`.
-    NoStore,
-    /// It says `private`: it is for one client.
-    Private,
-    /// It says `no-cache`: it would have to be validated for each reply.
-    NoCache,
-    /// It says that it is not fresh for any time.
-    NoLifetime,
-    /// It varies with what no key can hold: `Vary: *`.
-    VaryAll,
-    /// It varies with a request header that is not in the key.
-    VaryUnkeyed,
-    /// It is for a request with `Authorization`, and does not say that others may have it.
-    Authorized,
-    /// Its status is not one that can be stored, or that the response wants to be understood.
-    Status,
-}
-
-/// Whether a handler's response may be stored, as far as its headers say; `vary` names the request
-/// headers, in lowercase, that are part of the key.
-pub(crate) fn may_store(headers: &HeaderMap, vary: &[&str]) -> Result<(), Refusal> {
-    if headers.contains_key(SET_COOKIE) {
-        return Err(Refusal::SetCookie);
-    }
-    if headers.contains_key(CONTENT_RANGE) {
-        return Err(Refusal::ContentRange);
-    }
-    may_store_directives(&ResponseDirectives::parse(headers))?;
-    for name in members(headers) {
-        if name == b"*" {
-            return Err(Refusal::VaryAll);
-        }
-        if !is_named(name, vary) {
-            return Err(Refusal::VaryUnkeyed);
-        }
-    }
-    Ok(())
-}
-
-/// A response that a shared cache may store.
+/// A response that a shared cache may store, and what the cache does with those it stores.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'a> {
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) directives: &'a ResponseDirectives,
-    /// Whether its request had `Authorization`, which is not in the key.
+    /// The request headers that are part of the key of every response, in any case.
+    pub(crate) keyed: &'a [&'a str],
+    /// Whether the request headers that the response names in `Vary` become part of its key as well.
+    pub(crate) keys_vary: bool,
+    /// Whether a response that is not fresh for any time is of use, since it is validated.
+    pub(crate) validates: bool,
+    /// Whether its request had `Authorization`, which is not part of the key.
     pub(crate) is_authorized: bool,
     /// Whether cookies that it sets may be given to others.
     pub(crate) shares_cookies: bool,
 }
 
 /// Whether a shared cache may store a response, as far as its status and headers say (RFC 9111
-/// section 3). It may be of no use without being validated.
-pub(crate) fn may_share(response: Candidate<'_>) -> Result<(), Refusal> {
-    let Candidate {
-        status,
-        headers,
-        directives,
-        ..
-    } = response;
-    let is_final = !status.is_informational();
-    let is_whole = !matches!(
-        status,
-        StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    if !is_final || !is_whole || directives.must_understand && !is_understood(status) {
-        return Err(Refusal::Status);
+/// section 3).
+pub(crate) fn admit(response: Candidate<'_>) -> Result<(), Reason> {
+    let headers = response.headers;
+    admit_status(response.status, response.directives)?;
+    // Where the response is a whole, it says nothing (RFC 9110 section 14.4).
+    if headers.contains_key(CONTENT_RANGE) && response.status != StatusCode::OK {
+        return Err(Reason::Part);
     }
-    if directives.no_store && !directives.must_understand {
-        return Err(Refusal::NoStore);
-    }
-    if directives.private {
-        return Err(Refusal::Private);
-    }
-    if response.is_authorized && !directives.shares_authorized() {
-        return Err(Refusal::Authorized);
-    }
+    admit_directives(&response)?;
     if headers.contains_key(SET_COOKIE) && !response.shares_cookies {
-        return Err(Refusal::SetCookie);
+        return Err(Reason::SetCookie);
     }
-    if vary_names(headers).is_none() {
-        return Err(Refusal::VaryAll);
+    admit_vary(&response)?;
+    if !allows_any_origin(headers) && !response.keys(ORIGIN.as_str().as_bytes()) {
+        return Err(Reason::AllowOrigin);
     }
-    Ok(())
+    match is_endless(headers) {
+        true => Err(Reason::Endless),
+        false => Ok(()),
+    }
+}
+
+fn admit_status(status: StatusCode, directives: &ResponseDirectives) -> Result<(), Reason> {
+    let is_understood = !directives.must_understand || is_understood(status);
+    match is_ever_stored(status) && is_understood {
+        true => Ok(()),
+        false => Err(Reason::Status),
+    }
+}
+
+/// Whether responses of a status are stored at all, whatever lifetime they name: they are final and whole
+/// (RFC 9111 sections 3 and 3.3), and not about one client or its network (RFC 6585 sections 3 to 6).
+fn is_ever_stored(status: StatusCode) -> bool {
+    !matches!(
+        status.as_u16(),
+        100..=199 | 206 | 304 | 428 | 429 | 431 | 511
+    )
 }
 
 /// Whether a status has a meaning that is known here: those of RFC 9110 section 15 that are final.
@@ -107,128 +74,242 @@ fn is_understood(status: StatusCode) -> bool {
     )
 }
 
-fn may_store_directives(directives: &ResponseDirectives) -> Result<(), Refusal> {
-    if directives.no_store {
-        return Err(Refusal::NoStore);
+fn admit_directives(response: &Candidate<'_>) -> Result<(), Reason> {
+    let directives = response.directives;
+    // Who understands the status disregards `no-store` (RFC 9111 section 5.2.2.3).
+    if directives.no_store && !directives.must_understand {
+        return Err(Reason::NoStore);
     }
     if directives.private {
-        return Err(Refusal::Private);
+        return Err(Reason::Private);
+    }
+    if response.is_authorized && !directives.shares_authorized() {
+        return Err(Reason::Authorization);
+    }
+    if response.validates {
+        return Ok(());
     }
     if directives.no_cache {
-        return Err(Refusal::NoCache);
+        return Err(Reason::NoCache);
     }
-    if directives.lifetime() == Some(0) {
-        return Err(Refusal::NoLifetime);
+    match directives.lifetime() {
+        Some(0) => Err(Reason::NoLifetime),
+        _ => Ok(()),
+    }
+}
+
+fn admit_vary(response: &Candidate<'_>) -> Result<(), Reason> {
+    for name in members(response.headers) {
+        // What is no name of a header cannot be compared either.
+        if HeaderName::from_bytes(name).is_err() || name == b"*" {
+            return Err(Reason::VaryAll);
+        }
+        if !response.keys(name) {
+            return Err(Reason::VaryUnkeyed);
+        }
     }
     Ok(())
 }
 
-fn is_named(name: &[u8], names: &[&str]) -> bool {
-    names
-        .iter()
-        .any(|named| named.as_bytes().eq_ignore_ascii_case(name))
+impl Candidate<'_> {
+    /// Whether a request header is part of the key of the response.
+    fn keys(&self, name: &[u8]) -> bool {
+        let is_name = |named: &[u8]| named.eq_ignore_ascii_case(name);
+        self.keyed.iter().any(|named| is_name(named.as_bytes()))
+            || self.keys_vary && members(self.headers).any(is_name)
+    }
+}
+
+/// Whether pages of any origin may read a response, or none but those of its own: there is a lone `*` or
+/// nothing. With anything else it is for one origin, whose name others would get (Fetch, "CORS protocol and HTTP
+/// caches").
+fn allows_any_origin(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(ACCESS_CONTROL_ALLOW_ORIGIN).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => true,
+        (Some(line), None) => line.as_bytes().trim_ascii() == b"*",
+        (Some(_), Some(_)) => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use ::http::header::AUTHORIZATION;
+    use ::http::HeaderValue;
+    use ::http::header::{AUTHORIZATION, CACHE_CONTROL};
+    use proptest::prelude::*;
 
     use super::super::testing::headers;
     use super::*;
 
-    fn store(lines: &[(&'static str, &'static str)], vary: &[&str]) -> Result<(), Refusal> {
-        may_store(&headers(lines), vary)
-    }
+    type Line = (&'static str, &'static str);
 
-    fn share(status: u16, lines: &[(&'static str, &'static str)]) -> Result<(), Refusal> {
-        let headers = headers(lines);
-        may_share(Candidate {
+    /// As the layer asks: it validates, and what `Vary` names becomes part of the key.
+    fn candidate<'a>(
+        status: u16,
+        headers: &'a HeaderMap,
+        directives: &'a ResponseDirectives,
+    ) -> Candidate<'a> {
+        Candidate {
             status: StatusCode::from_u16(status).unwrap(),
-            headers: &headers,
-            directives: &ResponseDirectives::parse(&headers),
+            headers,
+            directives,
+            keyed: &[],
+            keys_vary: true,
+            validates: true,
             is_authorized: headers.contains_key(AUTHORIZATION),
             shares_cookies: headers.contains_key("x-cookies-too"),
+        }
+    }
+
+    fn layer(status: u16, lines: &[Line], keyed: &[&str]) -> Result<(), Reason> {
+        let headers = headers(lines);
+        let directives = ResponseDirectives::parse(&headers);
+        admit(Candidate {
+            keyed,
+            ..candidate(status, &headers, &directives)
+        })
+    }
+
+    /// As a handler asks: its key is made before there is a response, and a hit asks nobody.
+    fn handler(status: u16, lines: &[Line], keyed: &[&str]) -> Result<(), Reason> {
+        let headers = headers(lines);
+        let directives = ResponseDirectives::parse(&headers);
+        admit(Candidate {
+            keyed,
+            keys_vary: false,
+            validates: false,
+            ..candidate(status, &headers, &directives)
         })
     }
 
     #[test]
-    fn a_shared_cache_leaves_alone_what_is_for_one_client() {
-        let refusals = [
-            (("cache-control", "no-store"), Refusal::NoStore),
-            (("cache-control", "private, max-age=60"), Refusal::Private),
-            (("authorization", "x"), Refusal::Authorized),
-            (("set-cookie", "a=b"), Refusal::SetCookie),
-            (("vary", "accept, *"), Refusal::VaryAll),
-        ];
-        for (line, refusal) in refusals {
-            assert_eq!(share(200, &[line]), Err(refusal));
-        }
-        let public = [("authorization", "x"), ("cache-control", "public")];
-        assert_eq!(share(200, &public), Ok(()));
-        let cookies = [("set-cookie", "a=b"), ("x-cookies-too", "")];
-        assert_eq!(share(200, &cookies), Ok(()));
-        assert_eq!(share(200, &[("cache-control", "no-cache")]), Ok(()));
-    }
-
-    #[test]
-    fn statuses_are_whole_and_understood_if_they_have_to_be() {
-        for status in [200, 204, 301, 404, 500, 599] {
-            assert_eq!(share(status, &[]), Ok(()), "{status}");
-        }
-        for status in [101, 206, 304] {
-            assert_eq!(share(status, &[]), Err(Refusal::Status), "{status}");
-        }
-        let strict = [("cache-control", "must-understand, no-store")];
-        assert_eq!(share(200, &strict), Ok(()));
-        assert_eq!(share(599, &strict), Err(Refusal::Status));
-    }
-
-    #[test]
-    fn a_plain_response_is_stored() {
-        assert_eq!(store(&[("content-type", "text/html")], &[]), Ok(()));
-    }
-
-    #[test]
-    fn what_is_for_one_client_is_not_stored() {
-        assert_eq!(
-            store(&[("set-cookie", "a=b")], &[]),
-            Err(Refusal::SetCookie)
-        );
-        assert_eq!(
-            store(&[("content-range", "bytes 0-1/2")], &[]),
-            Err(Refusal::ContentRange)
-        );
-        for (value, refusal) in [
-            ("private", Refusal::Private),
-            ("private=\"x\"", Refusal::Private),
-            ("max-age=5, x=\"oops, private", Refusal::Private),
-            ("max-age=5, No-Store", Refusal::NoStore),
-            ("no-cache", Refusal::NoCache),
-            ("max-age=0", Refusal::NoLifetime),
-            ("max-age=5, s-maxage=0", Refusal::NoLifetime),
+    fn both_leave_alone_what_is_for_one_client() {
+        for (line, reason) in [
+            (("cache-control", "max-age=5, No-Store"), Reason::NoStore),
+            (("cache-control", "private, max-age=60"), Reason::Private),
+            (("cache-control", "private=\"x\""), Reason::Private),
+            (
+                ("cache-control", "max-age=5, x=\"oops, private"),
+                Reason::Private,
+            ),
+            (("authorization", "x"), Reason::Authorization),
+            (("set-cookie", "a=b"), Reason::SetCookie),
+            (("vary", "accept, *"), Reason::VaryAll),
+            (("vary", "*"), Reason::VaryAll),
+            (("vary", "a b"), Reason::VaryAll),
+            (("content-type", "text/event-stream"), Reason::Endless),
+            (
+                ("access-control-allow-origin", "https://a"),
+                Reason::AllowOrigin,
+            ),
         ] {
-            assert_eq!(store(&[("cache-control", value)], &[]), Err(refusal));
+            assert_eq!(layer(200, &[line], &["accept"]), Err(reason), "{line:?}");
+            assert_eq!(handler(200, &[line], &["accept"]), Err(reason), "{line:?}");
         }
-        assert_eq!(
-            store(&[("cache-control", "public, max-age=5")], &[]),
-            Ok(())
-        );
+    }
+
+    #[test]
+    fn a_content_range_counts_where_the_response_is_no_whole() {
+        let part = &[("content-range", "bytes */2")];
+        assert_eq!(layer(416, part, &[]), Err(Reason::Part));
+        assert_eq!(handler(416, part, &[]), Err(Reason::Part));
+        assert_eq!(layer(200, part, &[]), Ok(()));
+        assert_eq!(handler(200, part, &[]), Ok(()));
+    }
+
+    #[test]
+    fn both_take_what_may_be_shared() {
+        for lines in [
+            &[("content-type", "text/html")][..],
+            &[("cache-control", "public, max-age=5")],
+            &[("authorization", "x"), ("cache-control", "public")],
+            &[("set-cookie", "a=b"), ("x-cookies-too", "")],
+            &[("access-control-allow-origin", "*")],
+            &[],
+        ] {
+            assert_eq!(layer(200, lines, &[]), Ok(()), "{lines:?}");
+            assert_eq!(handler(200, lines, &[]), Ok(()), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn some_statuses_are_never_stored() {
+        let strong = [("cache-control", "public, s-maxage=60, must-understand")];
+        let long = [("cache-control", "public, max-age=60")];
+        for status in [100, 101, 103, 199, 206, 304, 428, 429, 431, 511] {
+            for lines in [&long, &strong] {
+                assert_eq!(layer(status, lines, &[]), Err(Reason::Status), "{status}");
+                assert_eq!(handler(status, lines, &[]), Err(Reason::Status), "{status}");
+            }
+        }
+        for status in [200, 204, 301, 404, 410, 430, 500, 599] {
+            assert_eq!(layer(status, &long, &[]), Ok(()), "{status}");
+            assert_eq!(handler(status, &long, &[]), Ok(()), "{status}");
+        }
+    }
+
+    #[test]
+    fn who_understands_a_status_disregards_no_store() {
+        let strict = [("cache-control", "must-understand, no-store")];
+        for admit in [layer, handler] {
+            assert_eq!(admit(200, &strict, &[]), Ok(()));
+            assert_eq!(admit(599, &strict, &[]), Err(Reason::Status));
+        }
+    }
+
+    #[test]
+    fn what_has_to_be_validated_is_for_those_who_do_it() {
+        for (value, reason) in [
+            ("no-cache", Reason::NoCache),
+            ("no-cache=\"x\"", Reason::NoCache),
+            ("max-age=0", Reason::NoLifetime),
+            ("max-age=5, s-maxage=0", Reason::NoLifetime),
+        ] {
+            let lines = [("cache-control", value)];
+            assert_eq!(handler(200, &lines, &[]), Err(reason), "{value}");
+            assert_eq!(layer(200, &lines, &[]), Ok(()), "{value}");
+        }
     }
 
     #[test]
     fn what_varies_with_something_unkeyed_is_not_stored() {
         let lines = [("vary", "Accept-Language"), ("vary", "accept-encoding")];
-        assert_eq!(
-            store(&lines, &["accept-language"]),
-            Err(Refusal::VaryUnkeyed)
-        );
-        assert_eq!(
-            store(&lines, &["accept-language", "accept-encoding"]),
-            Ok(())
-        );
-        assert_eq!(
-            store(&[("vary", "*")], &["accept-language"]),
-            Err(Refusal::VaryAll)
-        );
+        let keyed = ["accept-language", "Accept-Encoding"];
+        assert_eq!(handler(200, &lines, &keyed[..1]), Err(Reason::VaryUnkeyed));
+        assert_eq!(handler(200, &lines, &keyed), Ok(()));
+        assert_eq!(layer(200, &lines, &[]), Ok(()));
+    }
+
+    #[test]
+    fn what_is_for_one_origin_needs_the_origin_in_its_key() {
+        const NAME: &str = "access-control-allow-origin";
+        for lines in [
+            &[(NAME, "https://a.example")][..],
+            &[(NAME, "null")],
+            &[(NAME, "")],
+            &[(NAME, "*, *")],
+            &[(NAME, "*"), (NAME, "*")],
+        ] {
+            for admit in [layer, handler] {
+                assert_eq!(admit(200, lines, &["accept"]), Err(Reason::AllowOrigin));
+                assert_eq!(admit(200, lines, &["Origin"]), Ok(()), "{lines:?}");
+            }
+            let varied = [lines, &[("vary", "accept, ORIGIN")]].concat();
+            assert_eq!(layer(200, &varied, &[]), Ok(()), "{varied:?}");
+            assert_eq!(handler(200, &varied, &["accept", "origin"]), Ok(()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_lifetime_makes_a_status_storable(status in 100_u16..1000, seconds: u32) {
+            let mut headers = HeaderMap::new();
+            let control = HeaderValue::try_from(format!("public, max-age={seconds}")).unwrap();
+            headers.insert(CACHE_CONTROL, control);
+            let directives = ResponseDirectives::parse(&headers);
+            let is_stored = admit(candidate(status, &headers, &directives)).is_ok();
+            let never = [206, 304, 428, 429, 431, 511].contains(&status) || status < 200;
+            prop_assert_eq!(is_stored, !never);
+        }
     }
 }

@@ -7,7 +7,8 @@ use ::http::uri::{Authority, PathAndQuery};
 use ::http::{HeaderMap, HeaderValue, Uri};
 use fluent_uri::UriRef;
 
-use super::notable::of_the_uri;
+use super::notable::{NotableHeaders, of_the_uri};
+use super::reason::Reason;
 
 /// The longest path and query that is part of a key, in bytes: the length that RFC 9110 section 4.1 wants
 /// to be supported.
@@ -21,15 +22,21 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The target of a request. `None` if it is not certain what that is, or if it is too long: such a
-    /// request has nothing to do with a cache.
+    /// The target of a request, or why it is not certain what that is, or too long: such a request has nothing to do
+    /// with a cache.
     ///
     /// In a router that is nested in another one, the URI lacks its beginning, which axum has put aside.
-    pub(crate) fn of(parts: &Parts) -> Option<Self> {
-        let host = host(parts)?;
-        let original = parts.extensions.get::<OriginalUri>();
-        let path_and_query = path_and_query(original.map_or(&parts.uri, |original| &original.0));
-        (path_and_query.len() <= LONGEST_TARGET).then(|| Self {
+    pub(crate) fn of(parts: &Parts) -> Result<Self, Reason> {
+        let original = original_uri(parts).unwrap_or(&parts.uri);
+        if !is_of_the_web(&parts.uri) || !is_of_the_web(original) {
+            return Err(Reason::Scheme);
+        }
+        let host = host(parts).ok_or(Reason::Host)?;
+        let path_and_query = path_and_query(original);
+        if path_and_query.len() > LONGEST_TARGET {
+            return Err(Reason::TargetTooLong);
+        }
+        Ok(Self {
             host,
             path_and_query: path_and_query.to_owned(),
         })
@@ -72,16 +79,44 @@ fn path_and_query(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
+/// The URI of a request before routers took its beginning away, if they have put it aside.
+fn original_uri(parts: &Parts) -> Option<&Uri> {
+    let original = parts.extensions.get::<OriginalUri>()?;
+    Some(&original.0)
+}
+
+/// Whether a URI is of a resource that HTTP can ask for (RFC 9110 section 4.2), or does not say its scheme, as most
+/// requests do not (RFC 9112 section 3.2.1).
+fn is_of_the_web(uri: &Uri) -> bool {
+    uri.scheme().is_none() || known_scheme(uri).is_some()
+}
+
+fn known_scheme(uri: &Uri) -> Option<&'static str> {
+    let scheme = uri.scheme_str()?;
+    ["http", "https"]
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(scheme))
+}
+
+/// The scheme that whoever answers a request sees in its URI, in lowercase: that of a request in absolute form
+/// (RFC 9112 section 3.2.2), or by HTTP/2 and later (RFC 9113 section 8.3.1). Programs write links with it.
+pub(crate) fn scheme_seen(parts: &Parts) -> Option<&'static str> {
+    known_scheme(&parts.uri)
+}
+
 /// The path and query that whoever answers a request sees, if that is not the end of what the client asked
 /// for.
 pub(crate) fn rewritten(parts: &Parts) -> Option<&str> {
-    let original = parts.extensions.get::<OriginalUri>()?;
+    let original = original_uri(parts)?;
     let seen = path_and_query(&parts.uri);
     (!path_and_query(original).ends_with(seen)).then_some(seen)
 }
 
 /// The host that a request is for, in lowercase; empty if it names none. `None` if it names several, or
 /// something that is none: whoever answers it may take another one than its cache does.
+///
+/// A `Host` that is not that of the URI is not overruled by it, as RFC 9112 section 3.2.2 would have it: programs read
+/// either. A port that goes without saying makes another host, which is refused where it stands on one side alone.
 fn host(parts: &Parts) -> Option<String> {
     let mut lines = parts.headers.get_all(HOST).iter();
     let header = lines.next().map(HeaderValue::to_str).transpose().ok()?;
@@ -89,6 +124,12 @@ fn host(parts: &Parts) -> Option<String> {
         return None;
     }
     let own = parts.uri.authority().map(Authority::as_str);
+    let original = original_uri(parts).and_then(Uri::authority);
+    if original
+        .is_some_and(|original| own.is_none_or(|own| !original.as_str().eq_ignore_ascii_case(own)))
+    {
+        return None;
+    }
     let host = match (own, header) {
         (None, None) => return Some(String::new()),
         (Some(own), None) => own,
@@ -103,8 +144,11 @@ fn host(parts: &Parts) -> Option<String> {
 }
 
 /// What a request says of the URI that the client asked for, beside its target: names and values.
-pub(crate) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = (&str, Vec<u8>)> {
-    let lines = of_the_uri(headers).into_iter();
+pub(crate) fn forwarded<'a>(
+    headers: &'a HeaderMap,
+    added: &NotableHeaders,
+) -> impl Iterator<Item = (&'a str, Vec<u8>)> + use<'a> {
+    let lines = of_the_uri(headers, added).into_iter();
     lines.map(|(name, line)| match *name == FORWARDED {
         true => (name.as_str(), without_nodes(line.as_bytes())),
         false => (name.as_str(), line.as_bytes().to_vec()),
@@ -146,7 +190,14 @@ mod tests {
     }
 
     fn host_of(uri: &str, lines: &[(&'static str, &str)]) -> Option<String> {
-        Target::of(&parts(uri, lines)).map(|target| target.host)
+        let target = Target::of(&parts(uri, lines));
+        match target {
+            Ok(target) => Some(target.host),
+            Err(reason) => {
+                assert_eq!(reason, Reason::Host);
+                None
+            }
+        }
     }
 
     #[test]
@@ -159,6 +210,24 @@ mod tests {
         assert_eq!(host_of("http://a/", &[("host", "A")]).as_deref(), Some("a"));
         assert_eq!(host_of("/", &[]).as_deref(), Some(""));
         assert_eq!(host_of("http://a/", &[("host", "b")]), None);
+        // The evil one may be any part of it, and a port that goes without saying is one as well.
+        for other in [
+            "evil",
+            "",
+            "shop:80",
+            "shop:443",
+            "shop.",
+            "u@shop",
+            "shop, evil",
+        ] {
+            assert_eq!(host_of("http://shop/", &[("host", other)]), None, "{other}");
+            assert_eq!(
+                host_of("https://shop/", &[("host", other)]),
+                None,
+                "{other}"
+            );
+        }
+        assert_eq!(host_of("http://u@shop/", &[]), None);
         assert_eq!(host_of("/", &[("host", "a"), ("host", "a")]), None);
         for odd in ["a b", "a/b", "u@a", "a?b", "a\u{e9}", "a, b"] {
             assert_eq!(host_of("/", &[("host", odd)]), None, "{odd}");
@@ -171,7 +240,54 @@ mod tests {
             assert_eq!(Target::of(&parts(path, &[])).unwrap().path_and_query, path);
         }
         let long = format!("/{}", "a".repeat(LONGEST_TARGET));
-        assert_eq!(Target::of(&parts(&long, &[])), None);
+        let target = Target::of(&parts(&long, &[]));
+        assert_eq!(target, Err(Reason::TargetTooLong));
+    }
+
+    #[test]
+    fn the_scheme_is_that_of_the_web_or_not_said() {
+        for (uri, scheme) in [
+            ("/", None),
+            ("http://a/", Some("http")),
+            ("https://a/", Some("https")),
+            ("HTTPS://a/", Some("https")),
+        ] {
+            let parts = parts(uri, &[("host", "a")]);
+            assert!(Target::of(&parts).is_ok(), "{uri}");
+            assert_eq!(scheme_seen(&parts), scheme, "{uri}");
+        }
+        for uri in [
+            "javascript://a/",
+            "ftp://a/",
+            "ws://a/",
+            "httpx://a/",
+            "file://a/",
+        ] {
+            let parts = parts(uri, &[("host", "a")]);
+            assert_eq!(Target::of(&parts), Err(Reason::Scheme), "{uri}");
+            assert_eq!(scheme_seen(&parts), None, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_was_put_aside_has_to_agree() {
+        let target = |uri: &str, original: &'static str| {
+            let mut parts = parts(uri, &[("host", "shop")]);
+            let original = OriginalUri(Uri::from_static(original));
+            parts.extensions.insert(original);
+            Target::of(&parts).map(|target| target.path_and_query)
+        };
+        assert_eq!(
+            target("http://shop/b", "http://SHOP/a/b").as_deref(),
+            Ok("/a/b")
+        );
+        assert_eq!(target("http://shop/b", "/a/b").as_deref(), Ok("/a/b"));
+        assert_eq!(
+            target("http://shop/b", "http://evil/a/b"),
+            Err(Reason::Host)
+        );
+        assert_eq!(target("/b", "http://evil/a/b"), Err(Reason::Host));
+        assert_eq!(target("/b", "javascript://shop/a/b"), Err(Reason::Scheme));
     }
 
     #[test]
@@ -221,7 +337,8 @@ mod tests {
     fn of_forwarded_the_uri_counts() {
         let form = |line: &str| {
             let parts = parts("/", &[("forwarded", line)]);
-            let (_, form) = forwarded(&parts.headers).next().unwrap();
+            let added = NotableHeaders::default();
+            let (_, form) = forwarded(&parts.headers, &added).next().unwrap();
             String::from_utf8(form).unwrap()
         };
         assert_eq!(

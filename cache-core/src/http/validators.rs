@@ -4,17 +4,23 @@ use ::http::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRAILER, TRANSFER_ENCODING,
 };
-use ::http::{HeaderMap, HeaderValue, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use md5::{Digest, Md5};
 
 use super::date::date;
 use super::list::{self, comma_after};
 
-/// The strong entity tag of a body: a digest of its bytes, the same on every machine.
-pub(crate) fn entity_tag(body: &[u8]) -> HeaderValue {
+/// The entity tag of a body: a digest of its bytes, the same on every machine.
+///
+/// It is a weak one unless a `strong` one is asked for, which must be where nothing on the way to the client
+/// changes the bytes: whoever compresses them would leave the tag on what is another body (section 8.8.1).
+pub(crate) fn entity_tag(body: &[u8], strong: bool) -> HeaderValue {
     const HEX: &[u8; 16] = b"0123456789abcdef";
 
-    let mut tag = Vec::with_capacity(34);
+    let mut tag = Vec::with_capacity(36);
+    if !strong {
+        tag.extend_from_slice(b"W/");
+    }
     tag.push(b'"');
     for byte in Md5::digest(body) {
         tag.push(HEX[usize::from(byte >> 4)]);
@@ -24,12 +30,41 @@ pub(crate) fn entity_tag(body: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(&tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
-/// Whether the copy that the client has is current, so that 304 is the answer.
+/// Whether an entity tag is a strong one: the same tag then means the same bytes (section 8.8.3).
+pub(crate) fn is_strong(tag: &HeaderValue) -> bool {
+    let inner = tag.as_bytes().strip_prefix(b"\"");
+    let inner = inner.and_then(|inner| inner.strip_suffix(b"\""));
+    inner.is_some_and(|inner| !inner.contains(&b'"'))
+}
+
+/// Whether two entity tags are the same one by the weak comparison (section 8.8.3.2).
+pub(super) fn are_weakly_equal(one: &HeaderValue, other: &HeaderValue) -> bool {
+    opaque(one.as_bytes()) == opaque(other.as_bytes())
+}
+
+/// Whether the copy that the client has of a stored response is current, so that 304 is the answer.
+///
+/// A response that does not say when it was last modified was no later than it was made (RFC 9111 section
+/// 4.3.2).
+pub(crate) fn not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    let modified = match stored.contains_key(LAST_MODIFIED) {
+        true => LAST_MODIFIED,
+        false => DATE,
+    };
+    is_current(request, stored, modified)
+}
+
+/// Whether 304 is the answer where a response has just come, which is not stored: by the validators that it has
+/// itself, and by nothing else.
+pub(crate) fn not_modified_unstored(request: &HeaderMap, response: &HeaderMap) -> bool {
+    is_current(request, response, LAST_MODIFIED)
+}
+
+/// Whether the copy that the client has is current; `modified` is the header that says how old a response is.
 ///
 /// `If-None-Match` is compared weakly, and where it is present, `If-Modified-Since` does not count
-/// (sections 13.1.2, 13.1.3 and 13.2.2). A response that does not say when it was last modified was no
-/// later than it was made (RFC 9111 section 4.3.2).
-pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
+/// (sections 13.1.2, 13.1.3 and 13.2.2).
+fn is_current(request: &HeaderMap, response: &HeaderMap, modified: HeaderName) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         return response
             .get(ETAG)
@@ -38,11 +73,7 @@ pub(crate) fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
     let Some(since) = date(request, IF_MODIFIED_SINCE) else {
         return false;
     };
-    let name = match response.contains_key(LAST_MODIFIED) {
-        true => LAST_MODIFIED,
-        false => DATE,
-    };
-    date(response, name).is_some_and(|modified| modified <= since)
+    date(response, modified).is_some_and(|modified| modified <= since)
 }
 
 /// Whether responses of a status may have a body (RFC 9110 section 6.4.1).
@@ -95,7 +126,6 @@ fn opaque(tag: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use ::http::HeaderName;
     use proptest::prelude::*;
 
     use super::super::testing::headers;
@@ -108,8 +138,52 @@ mod tests {
 
     #[test]
     fn tags_are_quoted_and_depend_on_the_content_alone() {
-        assert_eq!(entity_tag(b""), "\"d41d8cd98f00b204e9800998ecf8427e\"");
-        assert_ne!(entity_tag(b"a"), entity_tag(b"b"));
+        let strong = "\"d41d8cd98f00b204e9800998ecf8427e\"";
+        assert_eq!(entity_tag(b"", true), strong);
+        assert_eq!(entity_tag(b"", false), *format!("W/{strong}"));
+        for strong in [true, false] {
+            assert_ne!(entity_tag(b"a", strong), entity_tag(b"b", strong));
+            assert_eq!(is_strong(&entity_tag(b"a", strong)), strong);
+        }
+    }
+
+    #[test]
+    fn strong_tags_are_quoted_and_nothing_else() {
+        let is_strong = |tag: &'static str| is_strong(&HeaderValue::from_static(tag));
+        for tag in ["\"\"", "\"a\"", "\"a, b\"", "\"W/\"", r#""a\""#] {
+            assert!(is_strong(tag), "{tag}");
+        }
+        for tag in [
+            "",
+            "\"",
+            "a",
+            "W/\"a\"",
+            "w/\"a\"",
+            "\"a",
+            "a\"",
+            "\"a\", \"b\"",
+        ] {
+            assert!(!is_strong(tag), "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_not_stored_has_to_have_the_validator() {
+        const EARLIER: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+        const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+        let since = headers(&[("if-modified-since", LATER)]);
+        let made = headers(&[("date", EARLIER)]);
+        assert!(not_modified(&since, &made));
+        assert!(!not_modified_unstored(&since, &made));
+        let changed = headers(&[("date", LATER), ("last-modified", EARLIER)]);
+        assert!(not_modified_unstored(&since, &changed));
+        let tagged = headers(&[("etag", "\"a\""), ("date", EARLIER)]);
+        assert!(!not_modified_unstored(&since, &tagged));
+        let same = headers(&[("if-none-match", "W/\"a\"")]);
+        assert!(not_modified_unstored(&same, &tagged));
+        assert!(!not_modified_unstored(&same, &changed));
+        let any = headers(&[("if-none-match", "*")]);
+        assert!(!not_modified_unstored(&any, &changed));
     }
 
     #[test]

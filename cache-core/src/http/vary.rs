@@ -35,7 +35,8 @@ pub(super) fn members(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 ///
 /// Lines are joined as anybody on the way may join them (RFC 9110 section 5.3), and white space around
 /// commas does not count, unless there are quotes, in which it may. In a list of preferences among
-/// languages, codings or charsets neither case nor order counts (RFC 9110 section 12.5).
+/// languages, codings or charsets case, empty members and the spelling of weights do not count either (RFC 9110
+/// sections 5.6.1.2 and 12.5). Their order does: an origin may take the first that it has.
 pub(crate) fn selecting_value(request: &HeaderMap, name: &str) -> Option<Vec<u8>> {
     let mut lines = request.get_all(name).iter();
     let first = lines.next()?.as_bytes().trim_ascii();
@@ -63,8 +64,8 @@ fn is_preference(name: &str) -> bool {
         .any(|preference| name.eq_ignore_ascii_case(preference.as_str()))
 }
 
-/// The members of a list of preferences in lowercase, without white space and weights of 1, sorted. `None`
-/// for a list that is not well-formed, which keeps its own form.
+/// The members of a list of preferences in lowercase, without white space and weights of 1. `None` for a list that
+/// is not well-formed, which keeps its own form.
 fn preferences(list: &[u8]) -> Option<Vec<u8>> {
     let list = std::str::from_utf8(list).ok()?.to_ascii_lowercase();
     let mut members = Vec::new();
@@ -93,7 +94,6 @@ fn preferences(list: &[u8]) -> Option<Vec<u8>> {
             weight => format!("{what};q={weight}"),
         });
     }
-    members.sort_unstable();
     Some(members.join(",").into_bytes())
 }
 
@@ -164,14 +164,15 @@ mod tests {
     fn preferences_have_one_form() {
         let form = value("accept-language", &["de,en;q=0.5"]);
         for lines in [
-            &["EN;q=0.5, de"][..],
+            &["DE, En;q=0.5"][..],
             &[" de ;q=1.0 ,,  en ; q=0.50"],
-            &["en;q=0.5", "de;q=1"],
+            &["de;Q=1", "en;q=0.500"],
         ] {
             assert_eq!(value("accept-language", lines), form, "{lines:?}");
         }
         for lines in [
             &["de,en"][..],
+            &["en;q=0.5,de"],
             &["de"],
             &["de,en;q=0"],
             &["de,en;q=0.05"],
@@ -187,6 +188,16 @@ mod tests {
             value("accept-encoding", &["br;q=0.000"]),
             value("accept-encoding", &["br;q=0"])
         );
+    }
+
+    #[test]
+    fn the_first_of_equal_preferences_may_be_taken() {
+        for name in ["accept-language", "accept-encoding", "accept-charset"] {
+            let one = value(name, &["en-US,fr-FR"]);
+            assert_ne!(one, value(name, &["fr-FR,en-US"]), "{name}");
+            assert_ne!(one, value(name, &["fr-FR", "en-US"]), "{name}");
+            assert_eq!(one, value(name, &["en-us", "fr-fr"]), "{name}");
+        }
     }
 
     #[test]
@@ -223,6 +234,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn lists_in_another_order_are_other_lists(
+            members in proptest::collection::hash_set("[a-z]{2}(;q=0\\.[1-9])?", 2..5),
+        ) {
+            let members: Vec<_> = members.into_iter().collect();
+            let reversed: Vec<_> = members.iter().rev().cloned().collect();
+            let (one, other) = (members.join(","), reversed.join(","));
+            let form = value("accept-language", &[&one]);
+            prop_assert_ne!(&form, &value("accept-language", &[&other]));
+            let spaced = members.join(" ,, ").to_ascii_uppercase();
+            prop_assert_eq!(form, value("accept-language", &[&spaced]));
+        }
+
         #[test]
         fn the_form_of_a_form_is_the_form(line: String) {
             if HeaderValue::from_str(&line).is_ok() {
