@@ -159,7 +159,8 @@ impl<T, C> NotStorable<T> for Storage<T, C> {
     label = "a value of type `{Self}` cannot be stored",
     note = "a cached value is `Clone + Serialize + DeserializeOwned + Send + Sync + 'static`: \
             derive what `{Self}` lacks, or return an owned type",
-    note = "of a `Result`, only the `Ok` value is stored; the error can be of any type"
+    note = "of a `Result`, only the `Ok` value is stored; the error can be of any type",
+    note = "if this is an axum handler, say so: `#[cache(handler)]`, with its other options behind that"
 )]
 pub trait CanBeStored {
     /// Not to be had.

@@ -6,31 +6,53 @@ use std::future::{Future, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::extract::{NestedPath, OriginalUri};
 use axum_core::extract::FromRequestParts;
-use bytes::Bytes;
-use http::header::ETAG;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
-
-use crate::error::Error;
-use crate::hit_headers::HitHeaders;
-use crate::key::KeyWriter;
-use crate::key::argument::{Known, Varied};
-use crate::message::{Message, damaged};
-use crate::value::{Codec, Payload};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
 /// The request that a cached handler answers: its method, URI and headers.
 ///
 /// `#[cache]` injects one into every handler that lists neither this nor a whole `Request`. It
 /// never fails to extract, and clones cheaply.
-#[derive(Clone, Debug)]
+///
+/// The default is a `GET` of `/` without headers. Tests that call a handler make one of any other request:
+///
+/// ```
+/// use fast_cache_core::CacheRequest;
+/// use http::Request;
+///
+/// let request = Request::get("/users/7").header("accept-language", "de").body(())?;
+/// let request = CacheRequest::from(&request);
+/// assert_eq!(request.uri().path(), "/users/7");
+/// # Ok::<_, http::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
 pub struct CacheRequest(Arc<Head>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Head {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    /// In a box, since most routers are not nested.
+    nested: Option<Box<Nested>>,
+}
+
+/// Where a nested router has put aside what it has taken from the URI.
+#[derive(Debug)]
+struct Nested {
+    mount: NestedPath,
+    original: Option<OriginalUri>,
+}
+
+impl Nested {
+    fn of(extensions: &Extensions) -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            mount: extensions.get::<NestedPath>()?.clone(),
+            original: extensions.get().cloned(),
+        }))
+    }
 }
 
 impl CacheRequest {
@@ -50,6 +72,35 @@ impl CacheRequest {
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
+    }
+}
+
+impl From<Parts> for CacheRequest {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(Head {
+            nested: Nested::of(&parts.extensions),
+            method: parts.method,
+            uri: parts.uri,
+            headers: parts.headers,
+        }))
+    }
+}
+
+impl From<&Parts> for CacheRequest {
+    fn from(parts: &Parts) -> Self {
+        parts.to_request()
+    }
+}
+
+impl<B> From<Request<B>> for CacheRequest {
+    fn from(request: Request<B>) -> Self {
+        Self::from(request.into_parts().0)
+    }
+}
+
+impl<B> From<&Request<B>> for CacheRequest {
+    fn from(request: &Request<B>) -> Self {
+        request.to_request()
     }
 }
 
@@ -138,113 +189,18 @@ impl<S: Sync> FromRequestParts<S> for CacheResponse {
     }
 }
 
-/// A stored response: status, headers and the whole body.
-///
-/// Its headers hold an `ETag`, and neither what belongs to one connection nor what is computed for
-/// each reply (`Age`, the cache's own `Cache-Control`, and the status header).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CachedResponse {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-    pub(crate) hit_headers: HitHeaders,
-}
-
-impl CachedResponse {
-    /// A response to store, for [`CacheEntry::set`](crate::CacheEntry::set). Without an `ETag`, it
-    /// is given one.
-    #[must_use]
-    pub fn new(status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Self {
-        prepare(&mut headers, &body);
-        Self {
-            status,
-            headers,
-            body,
-            hit_headers: HitHeaders::default(),
-        }
-    }
-
-    /// The status.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    /// The headers.
-    #[must_use]
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
-    }
-
-    /// The body.
-    #[must_use]
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
-}
-
-/// As [`Message`] has it. The `ETag` is kept beside it.
-impl Payload for CachedResponse {
-    fn encode<C: Codec>(&self, codec: &C) -> Result<Vec<u8>, Error> {
-        let headers = self.headers.iter().filter(|(name, _)| *name != ETAG);
-        Message::encode(codec, self.status, headers, &self.body)
-    }
-
-    fn decode<C: Codec>(codec: &C, etag: &[u8], bytes: &[u8]) -> Result<Self, Error> {
-        let Message {
-            status,
-            mut headers,
-            body,
-        } = Message::decode(codec, bytes)?;
-        let etag = HeaderValue::from_bytes(etag).map_err(|_| damaged())?;
-        headers.insert(ETAG, etag);
-        Ok(Self {
-            status,
-            headers,
-            body,
-            hit_headers: HitHeaders::default(),
-        })
-    }
-
-    fn etag(&self) -> &[u8] {
-        self.headers.get(ETAG).map_or(&[], HeaderValue::as_bytes)
-    }
-
-    fn size(&self) -> usize {
-        // Hits keep headers of their own.
-        let hits = Message::size(&self.headers, &[]);
-        size_of::<Self>() + hits + Message::size(&self.headers, &self.body)
-    }
-}
-
-/// Headers that belong to one connection (RFC 9110 section 7.6.1), and those that each reply gets
-/// anew.
-const NOT_STORED: [HeaderName; 7] = [
-    http::header::AGE,
-    http::header::CONNECTION,
-    http::header::CONTENT_LENGTH,
-    http::header::TE,
-    http::header::TRAILER,
-    http::header::TRANSFER_ENCODING,
-    http::header::UPGRADE,
-];
-
-/// Makes headers ready to be stored with a body.
-fn prepare(headers: &mut HeaderMap, body: &[u8]) {
-    for name in &NOT_STORED {
-        headers.remove(name);
-    }
-    // It comes last, as it does when the response is read from a shared store.
-    let own = headers.remove(ETAG);
-    headers.insert(ETAG, own.unwrap_or_else(|| crate::http::entity_tag(body)));
-}
-
 /// Whatever shows the head of a request.
 pub trait RequestHead {
     /// The method.
     fn method(&self) -> &Method;
+    /// The URI.
+    fn uri(&self) -> &Uri;
     /// The headers.
     fn headers(&self) -> &HeaderMap;
+    /// The template of the path at which the handler's router is nested; `None` if it is not.
+    fn mount(&self) -> Option<&str>;
+    /// The path as the client wrote it, with what nested routers have taken from the URI.
+    fn raw_path(&self) -> &str;
     /// The head, to keep.
     fn to_request(&self) -> CacheRequest;
 }
@@ -254,8 +210,25 @@ impl RequestHead for CacheRequest {
         self.method()
     }
 
+    fn uri(&self) -> &Uri {
+        self.uri()
+    }
+
     fn headers(&self) -> &HeaderMap {
         self.headers()
+    }
+
+    fn mount(&self) -> Option<&str> {
+        let nested = self.0.nested.as_ref();
+        nested.map(|nested| nested.mount.as_str())
+    }
+
+    fn raw_path(&self) -> &str {
+        let nested = self.0.nested.as_ref();
+        match nested.and_then(|nested| nested.original.as_ref()) {
+            Some(original) => original.path(),
+            None => self.uri().path(),
+        }
     }
 
     fn to_request(&self) -> CacheRequest {
@@ -263,17 +236,29 @@ impl RequestHead for CacheRequest {
     }
 }
 
-impl<B> RequestHead for http::Request<B> {
+impl<B> RequestHead for Request<B> {
     fn method(&self) -> &Method {
         self.method()
+    }
+
+    fn uri(&self) -> &Uri {
+        self.uri()
     }
 
     fn headers(&self) -> &HeaderMap {
         self.headers()
     }
 
+    fn mount(&self) -> Option<&str> {
+        mount(self.extensions())
+    }
+
+    fn raw_path(&self) -> &str {
+        raw_path(self.uri(), self.extensions())
+    }
+
     fn to_request(&self) -> CacheRequest {
-        keep(self.method(), self.uri(), self.headers())
+        keep(self.method(), self.uri(), self.headers(), self.extensions())
     }
 }
 
@@ -282,96 +267,45 @@ impl RequestHead for Parts {
         &self.method
     }
 
+    fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
     fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
+    fn mount(&self) -> Option<&str> {
+        mount(&self.extensions)
+    }
+
+    fn raw_path(&self) -> &str {
+        raw_path(&self.uri, &self.extensions)
+    }
+
     fn to_request(&self) -> CacheRequest {
-        keep(&self.method, &self.uri, &self.headers)
+        keep(&self.method, &self.uri, &self.headers, &self.extensions)
     }
 }
 
-fn keep(method: &Method, uri: &Uri, headers: &HeaderMap) -> CacheRequest {
+fn mount(extensions: &Extensions) -> Option<&str> {
+    extensions.get().map(NestedPath::as_str)
+}
+
+fn raw_path<'a>(uri: &'a Uri, extensions: &'a Extensions) -> &'a str {
+    match extensions.get::<OriginalUri>() {
+        Some(original) => original.path(),
+        None => uri.path(),
+    }
+}
+
+fn keep(method: &Method, uri: &Uri, headers: &HeaderMap, extensions: &Extensions) -> CacheRequest {
     CacheRequest(Arc::new(Head {
         method: method.clone(),
         uri: uri.clone(),
         headers: headers.clone(),
+        nested: Nested::of(extensions),
     }))
-}
-
-impl<V> Known<V> for CacheRequest {
-    fn write(&self, name: &'static str, key: &mut KeyWriter) {
-        write_head(name, key, self.method(), self.uri(), self.headers());
-    }
-}
-
-impl<B, V> Known<V> for http::Request<B> {
-    fn write(&self, name: &'static str, key: &mut KeyWriter) {
-        write_head(name, key, self.method(), self.uri(), self.headers());
-    }
-}
-
-impl<V> Known<V> for Parts {
-    fn write(&self, name: &'static str, key: &mut KeyWriter) {
-        write_head(name, key, &self.method, &self.uri, &self.headers);
-    }
-}
-
-impl<V> Known<V> for Uri {
-    fn write(&self, name: &'static str, key: &mut KeyWriter) {
-        let authority = self.authority().map(|authority| authority.as_str());
-        key.argument(name, &(self.scheme_str(), authority, path_and_query(self)));
-    }
-}
-
-impl<V> Known<V> for Method {
-    fn write(&self, name: &'static str, key: &mut KeyWriter) {
-        key.argument(name, seen_method(self));
-    }
-}
-
-impl<V> Known<V> for Version {
-    fn write(&self, name: &'static str, key: &mut KeyWriter) {
-        key.argument(name, &format!("{self:?}"));
-    }
-}
-
-/// The headers that count are named by `vary(..)`, and the runtime adds them to the key.
-impl Known<Varied> for HeaderMap {
-    fn write(&self, _: &'static str, _: &mut KeyWriter) {}
-}
-
-/// A whole request counts with its method, host, path and query. It shows every header too, which
-/// the runtime answers by keeping personal requests out of the cache.
-fn write_head(
-    name: &'static str,
-    key: &mut KeyWriter,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-) {
-    let host = headers.get(http::header::HOST).map(HeaderValue::as_bytes);
-    let host = uri
-        .authority()
-        .map(|authority| authority.as_str().as_bytes())
-        .or(host);
-    key.argument(name, &(seen_method(method), host, path_and_query(uri)));
-    key.sees_headers();
-}
-
-/// HEAD is answered from what GET stored.
-fn seen_method(method: &Method) -> &str {
-    match *method {
-        Method::HEAD => Method::GET.as_str(),
-        _ => method.as_str(),
-    }
-}
-
-fn path_and_query(uri: &Uri) -> &str {
-    match uri.path_and_query() {
-        Some(path_and_query) => path_and_query.as_str(),
-        None => "/",
-    }
 }
 
 /// Proves that an argument spelled `State<S>` is axum's: it is extracted from the router's state,

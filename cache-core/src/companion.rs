@@ -10,6 +10,8 @@ use crate::access::Access;
 use crate::engine::{Found, Terms};
 use crate::error::Error;
 use crate::key::{Key, KeyWriter};
+#[cfg(feature = "axum")]
+use crate::key::{UnmountedKey, headers_suffix, mounted_suffix};
 use crate::policy::Verdict;
 use crate::registry::Cache;
 use crate::runtime::{CallKey, MakeKeyBuilder, choose_builder};
@@ -35,6 +37,8 @@ pub struct CacheEntry<T> {
     expire: Option<Duration>,
     tags: TagList,
     access: Access<T>,
+    #[cfg(feature = "axum")]
+    mount: Option<Box<Unmounted>>,
 }
 
 /// The cache and the key in it.
@@ -180,6 +184,8 @@ pub fn entry<T>(
         expire: rules.lifetime(),
         tags: TagList::default(),
         access,
+        #[cfg(feature = "axum")]
+        mount: None,
     }
 }
 
@@ -192,7 +198,7 @@ impl Target {
         let cache = Cache::try_current()?;
         let mut writer = KeyWriter::recording();
         write_key(&mut writer);
-        if let Some(error) = writer.take_error() {
+        if let Some(error) = writer.take_refusal() {
             return Err(error);
         }
         let key = match choose_builder(&cache, builder, &writer) {
@@ -220,16 +226,59 @@ pub fn response_entry<C: CoderChoice>(
     let none = http::HeaderMap::new();
     let headers = headers.unwrap_or(&none);
     let names = site.vary_names();
+    let mut unmounted = None;
     let mut entry = entry(site, Access::new::<C>(), builder, rules, |key| {
         write_key(key);
         key.headers(headers, names);
+        unmounted = Some(key.unmounted());
+        key.mount(None);
     });
-    if let Ok(Target {
-        key: CallKey::Built(built),
-        ..
-    }) = &mut entry.target
-    {
-        built.suffix = crate::key::headers_suffix(headers, names);
+    if let (Ok(target), Some(unmounted)) = (&mut entry.target, unmounted) {
+        entry.mount = Some(Box::new(match &mut target.key {
+            CallKey::Known(_) => Unmounted::Known(unmounted),
+            CallKey::Built(built) => {
+                let suffix = headers_suffix(headers, names);
+                built.suffix = Some(suffix.clone());
+                Unmounted::Built(suffix)
+            }
+        }));
     }
     entry
+}
+
+/// What the key of a handler's entry is before the place where the handler is mounted joins it.
+#[cfg(feature = "axum")]
+enum Unmounted {
+    Known(UnmountedKey),
+    /// What the headers add to the text that a builder makes.
+    Built(String),
+}
+
+#[cfg(feature = "axum")]
+impl CacheEntry<crate::CachedResponse> {
+    /// The entry of a handler whose router is nested under `mount`, as it was given to `Router::nest`; of
+    /// routers in one another, one text behind the other: `/api/v2`. The last one given counts.
+    ///
+    /// Without it, this is the entry of a handler that is not nested.
+    ///
+    /// ```ignore
+    /// let app = Router::new().nest("/acme", shop.clone()).nest("/globex", shop);
+    /// show::entry(Path(7)).at("/acme").invalidate().await?;
+    /// ```
+    #[must_use]
+    pub fn at(mut self, mount: impl AsRef<str>) -> Self {
+        let mount = mount.as_ref();
+        if let (Ok(target), Some(unmounted)) = (&mut self.target, self.mount.as_deref()) {
+            match (&mut target.key, unmounted) {
+                (CallKey::Known(key), Unmounted::Known(unmounted)) => {
+                    *key = key.with_bytes(unmounted.at(mount));
+                }
+                (CallKey::Built(built), Unmounted::Built(before)) => {
+                    built.suffix = Some(mounted_suffix(before, mount));
+                }
+                _ => {}
+            }
+        }
+        self
+    }
 }

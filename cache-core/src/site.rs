@@ -19,6 +19,7 @@ pub struct Site {
     version: u64,
     vary: &'static [&'static str],
     statuses: &'static [u16],
+    cache_control: Option<&'static str>,
     coalesce: Option<bool>,
     lock: Option<bool>,
     policy: Policy,
@@ -53,6 +54,7 @@ impl Site {
             version: 0,
             vary: &[],
             statuses: &[200],
+            cache_control: None,
             coalesce: None,
             lock: None,
             policy: Policy::NONE,
@@ -88,6 +90,13 @@ impl Site {
     #[must_use]
     pub const fn statuses(mut self, statuses: &'static [u16]) -> Self {
         self.statuses = statuses;
+        self
+    }
+
+    /// Sets the `Cache-Control` that clients are sent; by default the cache makes it.
+    #[must_use]
+    pub const fn cache_control(mut self, value: &'static str) -> Self {
+        self.cache_control = Some(value);
         self
     }
 
@@ -190,6 +199,12 @@ impl Site {
     #[cfg(feature = "axum")]
     pub(crate) fn stores_status(&self, status: http::StatusCode) -> bool {
         self.statuses.contains(&status.as_u16())
+    }
+
+    /// What the function itself tells clients about caching.
+    #[cfg(feature = "axum")]
+    pub(crate) fn cache_control_value(&self) -> Option<&'static str> {
+        self.cache_control
     }
 
     #[cfg(feature = "axum")]

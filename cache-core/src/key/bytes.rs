@@ -59,6 +59,16 @@ impl KeyBytes {
         self.spilled.clear();
     }
 
+    /// Keeps the first `length` bytes.
+    #[cfg(any(feature = "axum", test))]
+    pub(crate) fn truncate(&mut self, length: usize) {
+        match self.spilled.is_empty() {
+            true => self.length = self.length.min(length),
+            // What is left may be nothing, which means that the inline bytes count.
+            false => *self = Self::from_slice(&self.spilled[..length.min(self.spilled.len())]),
+        }
+    }
+
     /// Whether there was no allocation.
     #[inline]
     pub(crate) fn is_inline(&self) -> bool {
@@ -143,6 +153,17 @@ mod tests {
             }
             prop_assert_eq!(&bytes[..], &pieces.concat()[..]);
             prop_assert_eq!(&bytes, &KeyBytes::from_slice(&pieces.concat()));
+        }
+    }
+
+    #[test]
+    fn a_part_can_be_cut_off() {
+        for length in [0, 1, INLINE, INLINE + 1, INLINE + 9] {
+            for kept in [0, 1, INLINE, INLINE + 5] {
+                let mut bytes = KeyBytes::from_slice(&vec![7; length]);
+                bytes.truncate(kept);
+                assert_eq!(&bytes[..], vec![7; length.min(kept)], "{kept} of {length}");
+            }
         }
     }
 

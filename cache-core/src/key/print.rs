@@ -15,7 +15,7 @@ const LONGEST_KEY: usize = 250;
 /// The longest prefix and the longest namespace, in bytes.
 const LONGEST_PART: usize = 80;
 /// An MD5 in hex.
-const DIGEST: usize = 32;
+pub(super) const DIGEST: usize = 32;
 /// `~` and a digest.
 const MARK: usize = 1 + DIGEST;
 
