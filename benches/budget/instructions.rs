@@ -10,6 +10,7 @@ use gungraun::{library_benchmark, library_benchmark_group, main};
 #[bench::user(hits::user())]
 #[bench::handler(hits::handler())]
 #[bench::layer(hits::layer())]
+#[bench::scoped(hits::scoped())]
 fn hit(mut hits: Hits) -> Hits {
     for _ in 0..HITS {
         hits.next();

@@ -9,7 +9,7 @@ use axum::extract::Path;
 use axum::http::Request;
 use axum::routing::get;
 use axum::{Json, Router};
-use fast_cache::{CacheLayer, FastCache, InMemoryBackend, cache};
+use fast_cache::{Cache, CacheLayer, FastCache, InMemoryBackend, cache};
 use http_body_util::BodyExt;
 use tower::Service;
 
@@ -22,11 +22,12 @@ pub const HITS: u64 = 100;
 const AN_HOUR: Duration = Duration::from_secs(LIFETIME);
 
 /// What is counted.
-pub const ALL: [(&str, Prepare); 4] = [
+pub const ALL: [(&str, Prepare); 5] = [
     ("number", number),
     ("user", user),
     ("handler", handler),
     ("layer", layer),
+    ("scoped", scoped),
 ];
 
 /// Makes hits ready.
@@ -106,6 +107,20 @@ pub fn layer() -> Hits {
     init();
     let router = Router::new().route("/users/{id}", get(show));
     through(router.layer(CacheLayer::new().expire(AN_HOUR)))
+}
+
+/// The handler's, where the router has a cache of its own. It comes last: before any cache is scoped, no hit looks for
+/// a scope.
+#[must_use]
+pub fn scoped() -> Hits {
+    #[cache(expire = AN_HOUR)]
+    async fn show(Path(id): Path<u64>) -> Json<User> {
+        Json(User::named(&format!("user-{id}")))
+    }
+
+    let cache = Cache::new(InMemoryBackend::new());
+    let router = Router::new().route("/users/{id}", get(show));
+    through(router.layer(cache.layer()))
 }
 
 fn init() {

@@ -32,7 +32,7 @@ pub struct Config {
     pub(crate) retry_delay: Duration,
     pub(crate) clock: Clock,
     #[cfg(feature = "axum")]
-    pub(crate) http: crate::handler::HttpConfig,
+    pub(crate) http: crate::http::HttpConfig,
 }
 
 impl Config {
@@ -55,7 +55,7 @@ impl Config {
             retry_delay: Duration::from_secs(1),
             clock: Clock::system(),
             #[cfg(feature = "axum")]
-            http: crate::handler::HttpConfig::default(),
+            http: crate::http::HttpConfig::default(),
         }
     }
 
@@ -249,6 +249,67 @@ impl Config {
     #[must_use]
     pub fn cache_status_header(mut self, name: impl Into<String>) -> Self {
         self.http.status_header = name.into();
+        self
+    }
+
+    /// Says in `Cache-Status` what the cache did with each request, under this name (RFC 9211); by default it is not
+    /// said. It holds for handlers, and for layers that do not name one themselves.
+    ///
+    /// A reply then says `shop; hit; ttl=42`, or `shop; fwd=uri-miss; detail="not stored: set-cookie"`. It never shows a
+    /// key.
+    #[must_use]
+    pub fn cache_status(mut self, name: impl Into<String>) -> Self {
+        self.http.cache_status = Some(name.into());
+        self
+    }
+
+    /// Sets the `Cache-Control` of replies whose handler names none, whatever the time for which they are stored, such
+    /// as `no-cache` or `max-age=5`. A handler decides for itself by `cache_control = ".."`.
+    ///
+    /// By default a reply that may be shared says `max-age=` and what remains of its lifetime, and all others say
+    /// `private, no-cache`. Those others keep to that, unless the text has `private`, `no-store` or `no-cache`: what
+    /// depends on who asks is offered to no shared cache.
+    ///
+    /// A text that is no list of directives is an error when the cache is made.
+    #[must_use]
+    pub fn cache_control(mut self, directives: impl Into<String>) -> Self {
+        self.http.cache_control = Some(directives.into());
+        self
+    }
+
+    /// Sets whether a tag that the cache makes, for a response that has no `ETag`, is a strong one (RFC 9110 section
+    /// 8.8.1); false by default.
+    ///
+    /// A strong tag says that the bytes are the same, and `Range` is answered from what is stored. Both are wrong where
+    /// something between the cache and the client recodes bodies, as a compressing layer does: switch this on only
+    /// where nothing does.
+    #[must_use]
+    pub fn strong_etags(mut self, strong: bool) -> Self {
+        self.http.strong_etags = strong;
+        self
+    }
+
+    /// Adds request headers that tell who asks, beside the list that the documentation of the attribute shows. A
+    /// request that has one is personal, like one with `Cookie`.
+    #[must_use]
+    pub fn credential_headers(mut self, names: impl IntoIterator<Item = http::HeaderName>) -> Self {
+        self.http.notable.credentials.extend(names);
+        self
+    }
+
+    /// Adds request headers from which programs make links, beside `X-Forwarded-Host` and its like. They take part in
+    /// the key of every layer, and of every handler that sees the headers.
+    #[must_use]
+    pub fn link_headers(mut self, names: impl IntoIterator<Item = http::HeaderName>) -> Self {
+        self.http.notable.links.extend(names);
+        self
+    }
+
+    /// Sets for how long a request to a handler or a layer waits for another one that computes the same; 5 seconds by
+    /// default. After that one of those who wait computes itself, and the others wait for that one in turn.
+    #[must_use]
+    pub fn coalesce_timeout(mut self, timeout: Duration) -> Self {
+        self.http.coalesce_timeout = timeout;
         self
     }
 

@@ -28,6 +28,8 @@ use crate::remote::{Content, Cover, Observation, Remote};
 use crate::site::{self, Site};
 use crate::stats::{Counters, FunctionCounters, Origin, Stats};
 use crate::tier::{Change, Wire};
+#[cfg(feature = "axum")]
+use crate::unstorable::Unstorable;
 use crate::value::{Codec, CoderChoice, Payload};
 
 /// What an entry of the local store takes beside its value and its key, in bytes: the key's and
@@ -54,6 +56,8 @@ pub(crate) struct Engine {
     cache: WeakCache,
     flights: Flights,
     refreshes: Arc<Refreshes>,
+    #[cfg(feature = "axum")]
+    unstorable: Unstorable,
     coalesce: bool,
     lock: bool,
     lease: Duration,
@@ -207,6 +211,8 @@ impl Engine {
                 config.retry_delay,
                 config.clock.clone(),
             ),
+            #[cfg(feature = "axum")]
+            unstorable: Unstorable::new(config.clock.clone()),
             clock: config.clock,
             policy: config.policy,
             invalidations,
@@ -263,6 +269,12 @@ impl Engine {
 
     pub(crate) fn refreshes(&self) -> &Arc<Refreshes> {
         &self.refreshes
+    }
+
+    /// What turned out not to be storable.
+    #[cfg(feature = "axum")]
+    pub(crate) fn unstorable(&self) -> &Unstorable {
+        &self.unstorable
     }
 
     /// How the values of a function age.
@@ -486,17 +498,31 @@ impl Engine {
         })
     }
 
+    #[cfg(feature = "axum")]
+    pub(crate) fn flights(&self) -> &Flights {
+        &self.flights
+    }
+
     /// The start of a call that is about to look into the store.
     pub(crate) fn start(&self, key: &Key) -> Start {
         self.flights.start(key)
     }
 
-    /// Joins the others who miss on a key, or leads them; `None` where everybody computes alone.
-    pub(crate) fn join(&self, site: &Site, key: &Key) -> Option<Seat<'_>> {
+    /// Joins the others who miss on a key, or leads them; `None` where everybody computes alone. A computation that
+    /// began longer ago than `patience` is not joined.
+    pub(crate) fn join(
+        &self,
+        site: &Site,
+        key: &Key,
+        patience: Option<Duration>,
+    ) -> Option<Seat<'_>> {
         if !site.coalesces().unwrap_or(self.coalesce) {
             return None;
         }
-        let is_current = |began| self.is_current(began, &key.printed(&self.prefix), &[]);
+        let is_current = |began: Moment, at: Instant| {
+            patience.is_none_or(|patience| at.elapsed() < patience)
+                && self.is_current(began, &key.printed(&self.prefix), &[])
+        };
         Some(
             self.flights
                 .join(key, self.invalidations.begin(), is_current),
@@ -771,10 +797,9 @@ impl Engine {
             fingerprint: fingerprint::<T>(place.printed),
             version: place.site.version_number(),
             coder: codec.id(),
-            etag: value.etag(),
             tags: sealing.tags,
         };
-        envelope.seal(&payload)
+        Ok(envelope.seal(&payload))
     }
 
     async fn open<T: Payload, C: CoderChoice>(
@@ -804,7 +829,7 @@ impl Engine {
         if has_tags && !Box::pin(self.remote.holds(&envelope.tags, observation)).await? {
             return Ok(None);
         }
-        let value = T::decode(&C::resolve(&self.coder), envelope.etag, payload)?;
+        let value = T::decode(&C::resolve(&self.coder), payload)?;
         if self.backend.local().is_some() {
             let times = KeptTimes::of(&envelope, now, self.clock.now());
             let tags: Vec<String> = envelope

@@ -30,7 +30,7 @@
 //! | 74 | 8 | fingerprint of the value's type and key |
 //! | 82 | 8 | `version` of the function |
 //! | 90 | 1 + n | the coder's id, behind its length |
-//! | | 2 + n | the content's `ETag`, behind its length; empty for what is no response |
+//! | | 2 + n | reserved, behind its length; written empty, and skipped |
 //! | | 2 | how many tags there are |
 //! | | 2 + n + 8 | for each, the tag behind its length, and its generation |
 //! | | rest | the value, as the coder wrote it |
@@ -53,6 +53,8 @@ const VALUE: u8 = 0;
 const TOMBSTONE: u8 = 1;
 const BARRIER: u8 = 2;
 const NEVER: u64 = u64::MAX;
+/// The length of nothing.
+const RESERVED: [u8; 2] = [0; 2];
 /// Where the checksum of a value stands.
 const CHECKSUM: std::ops::Range<usize> = 14..18;
 
@@ -92,8 +94,6 @@ pub(crate) struct Envelope<'a> {
     pub(crate) version: u64,
     /// The id of the coder that wrote the value.
     pub(crate) coder: &'a str,
-    /// The content's `ETag` if it is a response, else empty.
-    pub(crate) etag: &'a [u8],
     /// What the value can be invalidated by beside its key and its namespace.
     pub(crate) tags: Tags<'a>,
 }
@@ -180,17 +180,11 @@ impl Tombstone {
 
 impl Envelope<'_> {
     /// Puts the envelope around an encoded value.
-    ///
-    /// # Errors
-    ///
-    /// If the `ETag` is longer than 65,535 bytes.
-    pub(crate) fn seal(&self, payload: &[u8]) -> Result<Bytes, Error> {
+    pub(crate) fn seal(&self, payload: &[u8]) -> Bytes {
         let (coder_length, coder) = coder_id(self.coder);
-        let etag_length = u16::try_from(self.etag.len())
-            .map_err(|_| Error::new(ErrorKind::Encode, "the response's etag is too long"))?;
         let mut bytes = head(unique(), VALUE);
         bytes.extend_from_slice(&[0; CHECKSUM.end - CHECKSUM.start]);
-        bytes.reserve(104 + coder.len() + self.etag.len() + self.tags.bytes.len() + payload.len());
+        bytes.reserve(104 + coder.len() + self.tags.bytes.len() + payload.len());
         for number in [
             self.guarded_until,
             self.made_at,
@@ -206,14 +200,13 @@ impl Envelope<'_> {
         }
         bytes.push(coder_length);
         bytes.extend_from_slice(coder);
-        bytes.extend_from_slice(&etag_length.to_be_bytes());
-        bytes.extend_from_slice(self.etag);
+        bytes.extend_from_slice(&RESERVED);
         bytes.extend_from_slice(&self.tags.count.to_be_bytes());
         bytes.extend_from_slice(self.tags.bytes);
         bytes.extend_from_slice(payload);
         let checksum = checksum(&bytes).to_be_bytes();
         bytes[CHECKSUM].copy_from_slice(&checksum);
-        Ok(Bytes::from(bytes))
+        Bytes::from(bytes)
     }
 
     /// Checks that the value was written by this function, under this coder.
@@ -343,8 +336,7 @@ impl<'a> Reader<'a> {
             fingerprint: self.number()?,
             version: self.number()?,
             coder: self.coder()?,
-            etag: self.counted()?,
-            tags: self.tags()?,
+            tags: self.counted().and_then(|_| self.tags())?,
         };
         Ok(Record::Value(envelope, self.0))
     }
@@ -440,7 +432,6 @@ mod tests {
             fingerprint: 7,
             version: 3,
             coder: "json",
-            etag: b"\"abc\"",
             tags: Tags {
                 count: 1,
                 bytes: b"\x00\x04user\0\0\0\0\0\0\0\x09",
@@ -450,7 +441,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_is_read_as_it_was() {
-        let sealed = envelope().seal(b"\"value\"").unwrap();
+        let sealed = envelope().seal(b"\"value\"");
         let record = Record::read(&sealed).unwrap();
         assert_eq!(record, Record::Value(envelope(), b"\"value\""));
         assert!(envelope().check(&EXPECTED).is_ok());
@@ -476,7 +467,7 @@ mod tests {
 
     #[test]
     fn no_two_writes_look_the_same() {
-        let seal = || seen(&envelope().seal(b"").unwrap()).unwrap();
+        let seal = || seen(&envelope().seal(b"")).unwrap();
         assert_ne!(seal(), seal());
         assert_ne!(new_barrier().0, new_barrier().0);
         let tombstone = Tombstone { guarded_until: 5 };
@@ -500,7 +491,7 @@ mod tests {
 
     #[test]
     fn every_cut_of_a_head_is_an_error() {
-        let sealed = envelope().seal(b"").unwrap();
+        let sealed = envelope().seal(b"");
         for end in 0..sealed.len() {
             assert!(Record::read(&sealed[..end]).is_err(), "cut at {end}");
         }
@@ -515,7 +506,7 @@ mod tests {
         static LONG: LazyLock<String> = LazyLock::new(|| "x".repeat(300));
         let mut envelope = envelope();
         envelope.coder = &LONG;
-        let sealed = envelope.seal(b"").unwrap();
+        let sealed = envelope.seal(b"");
         let Record::Value(read, _) = Record::read(&sealed).unwrap() else {
             panic!("a value was stored");
         };
@@ -530,7 +521,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let sealed = envelope().seal(b"value").unwrap();
+        let sealed = envelope().seal(b"value");
         for at in 0..sealed.len() {
             for bit in 0..8 {
                 let mut damaged = sealed.to_vec();
@@ -555,7 +546,7 @@ mod tests {
 
         #[test]
         fn envelopes_that_fit_their_checksum_never_panic(at in 0..140_usize, byte: u8) {
-            let mut sealed = envelope().seal(b"value").unwrap().to_vec();
+            let mut sealed = envelope().seal(b"value").to_vec();
             let at = at % sealed.len();
             sealed[at] = byte;
             let checksum = checksum(&sealed).to_be_bytes();

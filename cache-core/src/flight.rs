@@ -7,8 +7,10 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 #[cfg(not(shuttle))]
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,10 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use shuttle::sync::{Arc, Mutex, MutexGuard};
 #[cfg(shuttle)]
 use std::sync::PoisonError;
+use std::task::Poll;
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::engine::{Times, Validity};
 use crate::invalidation::Moment;
@@ -46,6 +51,8 @@ struct Table {
 struct Flight {
     /// When it began, in the order of invalidations.
     began: Moment,
+    /// When it began, in time.
+    at: Instant,
     landing: OnceCell<Landing>,
     /// How many seats are taken. It changes under the lock of the table alone.
     passengers: AtomicUsize,
@@ -102,24 +109,25 @@ impl Flights {
         }
     }
 
-    /// Joins the flight of a key, or begins one at this moment. A flight is not joined unless
-    /// `is_current` says that the key was not invalidated since it began.
+    /// Joins the flight of a key, or begins one at this moment. A flight is not joined unless `is_current` says,
+    /// of when it began, that the key was not invalidated since and that it has not taken too long.
     pub(crate) fn join(
         &self,
         key: &Key,
         now: Moment,
-        is_current: impl FnOnce(Moment) -> bool,
+        is_current: impl FnOnce(Moment, Instant) -> bool,
     ) -> Seat<'_> {
         let shard = self.shard(key);
         let mut table = lock(shard);
         let joined = table
             .flights
             .get(key)
-            .filter(|flight| is_current(flight.began))
+            .filter(|flight| is_current(flight.began, flight.at))
             .cloned();
         let flight = joined.unwrap_or_else(|| {
             let flight = Arc::new(Flight {
                 began: now,
+                at: Instant::now(),
                 landing: OnceCell::new(),
                 passengers: AtomicUsize::new(0),
             });
@@ -133,6 +141,14 @@ impl Flights {
             flight,
             landed: table.landed,
         }
+    }
+
+    /// Whether others wait for what is computed under a key, besides the call that computes it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn has_company(&self, key: &Key) -> bool {
+        let table = lock(self.shard(key));
+        let flight = table.flights.get(key);
+        flight.is_some_and(|flight| flight.passengers.load(Ordering::Relaxed) > 1)
     }
 
     fn shard(&self, key: &Key) -> &Shard {
@@ -151,6 +167,32 @@ impl Seat<'_> {
     /// Waits for the flight to land; `lead` lands it if nobody else does.
     pub(crate) async fn landing(&self, lead: impl Future<Output = Landing>) -> &Landing {
         self.flight.landing.get_or_init(|| lead).await
+    }
+
+    /// As [`landing`](Self::landing), for so long at most where another call leads; `None` if that takes longer.
+    pub(crate) async fn landing_within(
+        &self,
+        patience: Duration,
+        leads: &AtomicBool,
+        lead: impl Future<Output = Landing>,
+    ) -> Option<&Landing> {
+        let mut landing = pin!(self.landing(lead));
+        let deadline = self.flight.at.checked_add(patience);
+        let mut timer = pin!(None);
+        poll_fn(|context| {
+            if let Poll::Ready(landing) = landing.as_mut().poll(context) {
+                return Poll::Ready(Some(landing));
+            }
+            if leads.load(Ordering::Relaxed) {
+                return Poll::Pending;
+            }
+            if timer.is_none() && Handle::try_current().is_ok() {
+                timer.set(deadline.map(sleep_until));
+            }
+            let timer = timer.as_mut().as_pin_mut();
+            timer.map_or(Poll::Pending, |timer| timer.poll(context).map(|()| None))
+        })
+        .await
     }
 
     /// Whether a flight, of this key or another, may have landed since a call began: what the call
@@ -200,7 +242,7 @@ mod tests {
     }
 
     fn join<'a>(flights: &'a Flights, key: &Key) -> Seat<'a> {
-        flights.join(key, Invalidations::default().begin(), |_| true)
+        flights.join(key, Invalidations::default().begin(), |_, _| true)
     }
 
     #[tokio::test]
@@ -245,7 +287,7 @@ mod tests {
         let flights = Flights::new();
         let before = join(&flights, &key(1));
         let now = Invalidations::default().begin();
-        let after = flights.join(&key(1), now, |_| false);
+        let after = flights.join(&key(1), now, |_, _| false);
         assert!(!Arc::ptr_eq(&before.flight, &after.flight));
         assert!(Arc::ptr_eq(&join(&flights, &key(1)).flight, &after.flight));
         // The old one does not take the new one along.
@@ -324,7 +366,7 @@ mod model {
     }
 
     async fn fly(flights: &Flights, seen: &Seen) {
-        let seat = flights.join(&key(), Invalidations::default().begin(), |_| true);
+        let seat = flights.join(&key(), Invalidations::default().begin(), |_, _| true);
         let lead = async {
             let leading = Leading::begin(seen);
             shuttle::future::yield_now().await;

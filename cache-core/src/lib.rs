@@ -10,8 +10,6 @@ mod axum;
 mod backend;
 mod backlog;
 mod barrier;
-#[cfg(feature = "axum")]
-mod body;
 mod breaker;
 mod bus;
 mod clock;
@@ -24,36 +22,34 @@ mod error;
 mod evict;
 mod flight;
 #[cfg(feature = "axum")]
-mod handler;
-#[cfg(feature = "axum")]
-mod hit_headers;
-#[cfg(feature = "axum")]
 mod http;
 mod invalidation;
 mod join;
 mod key;
-#[cfg(feature = "axum")]
-mod layer;
 mod lease;
 mod limit;
 pub mod local;
-#[cfg(feature = "axum")]
-mod message;
 mod policy;
 #[doc(hidden)]
 pub mod private;
 mod refresh;
 mod registry;
 mod remote;
+#[cfg(feature = "axum")]
+mod response;
 mod runtime;
+#[cfg(feature = "axum")]
+mod serve;
 mod site;
 mod stats;
 mod tags;
 mod tier;
+#[cfg(feature = "axum")]
+mod unstorable;
 mod value;
 
 #[cfg(feature = "axum")]
-pub use crate::axum::{CacheRequest, CacheResponse, CachedResponse};
+pub use crate::axum::{CacheRequest, CacheResponse};
 pub use crate::backend::{Backend, BoxFuture, DynBackend, TOMBSTONE_BYTES};
 pub use crate::breaker::BreakerState;
 pub use crate::bus::{Bus, Subscription};
@@ -69,11 +65,19 @@ pub use crate::companion::CacheEntry;
 pub use crate::config::Config;
 pub use crate::error::{Error, ErrorKind};
 pub use crate::key::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext};
-#[cfg(feature = "axum")]
-pub use crate::layer::{CacheFuture, CacheLayer, CacheService};
 pub use crate::registry::{Cache, FastCache, InitError};
+#[cfg(feature = "axum")]
+pub use crate::response::CachedResponse;
+#[cfg(feature = "axum")]
+pub use crate::serve::{
+    CacheFuture, CacheLayer, CacheService, ScopeFuture, ScopeLayer, ScopeService,
+};
 pub use crate::stats::{FunctionStats, Stats};
 pub use crate::value::CacheValue;
+
+#[cfg(feature = "axum")]
+#[doc = include_str!("docs/http_cache.md")]
+pub mod http_cache {}
 
 /// What tests need: a clock that they move.
 #[cfg(feature = "testing")]

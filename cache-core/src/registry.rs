@@ -8,12 +8,15 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
+use tokio::task::futures::TaskLocalFuture;
 
 use crate::backend::DynBackend;
 use crate::coder::RegisteredCoder;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::Error;
+#[cfg(feature = "axum")]
+use crate::http::InvalidSetting;
 use crate::key::DynKeyBuilder;
 use crate::stats::Stats;
 use crate::tier::Change;
@@ -31,6 +34,9 @@ tokio::task_local! {
     static SCOPED: Cache;
 }
 
+/// A future whose current cache is another one than that of the process.
+pub(crate) type Scoped<F> = TaskLocalFuture<Cache, F>;
+
 /// Whether any cache was ever scoped. Most programs have none but that of the process, and need not look
 /// for another one.
 static HAS_SCOPES: AtomicBool = AtomicBool::new(false);
@@ -42,8 +48,8 @@ impl FastCache {
     ///
     /// # Errors
     ///
-    /// [`InitError::AlreadyInitialized`] on the second call, which changes nothing, and
-    /// [`InitError::StatusHeader`] for a name that is no header name.
+    /// [`InitError::AlreadyInitialized`] on the second call, which changes nothing, and those of
+    /// [`Cache::try_new`].
     pub fn init(config: impl Into<Config>) -> Result<(), InitError> {
         let cache = Cache::try_new(config)?;
         PROCESS
@@ -183,9 +189,9 @@ struct Shared {
     key_builder: Option<Arc<dyn DynKeyBuilder>>,
     enabled: AtomicBool,
     #[cfg(feature = "axum")]
-    http: crate::handler::HttpSettings,
+    http: crate::http::HttpSettings,
     #[cfg(feature = "axum")]
-    fills: crate::layer::Fills,
+    fills: crate::serve::Fills,
 }
 
 impl Cache {
@@ -193,8 +199,8 @@ impl Cache {
     ///
     /// # Panics
     ///
-    /// If the status header has a name that is no header name; [`try_new`](Self::try_new) returns
-    /// that as an error.
+    /// If a setting cannot be, such as a status header whose name is no header name;
+    /// [`try_new`](Self::try_new) returns that as an error.
     pub fn new(config: impl Into<Config>) -> Self {
         match Self::try_new(config) {
             Ok(cache) => cache,
@@ -206,16 +212,17 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`InitError::StatusHeader`] for a name that is no header name.
+    /// [`InitError::StatusHeader`] for a name that is no header name, and [`InitError::CacheControl`] for a text that is
+    /// no list of directives.
     pub fn try_new(config: impl Into<Config>) -> Result<Self, InitError> {
         let config = config.into();
         #[cfg(feature = "axum")]
-        let http = config.http.check()?;
+        let http = config.http.clone().check()?;
         Ok(Self(Arc::new_cyclic(|shared| Shared {
             #[cfg(feature = "axum")]
             http,
             #[cfg(feature = "axum")]
-            fills: crate::layer::Fills::default(),
+            fills: crate::serve::Fills::default(),
             key_builder: config.key_builder.clone(),
             enabled: AtomicBool::new(config.enabled),
             engine: Engine::new(config, WeakCache(shared.clone())),
@@ -234,6 +241,11 @@ impl Cache {
     /// A task spawned inside starts without it: take it along with
     /// `Cache::current()` and another `scope`.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        self.scoped(future)
+    }
+
+    /// As [`scope`](Self::scope), with a type that can be named.
+    pub(crate) fn scoped<F: Future>(&self, future: F) -> Scoped<F> {
         HAS_SCOPES.store(true, Ordering::Relaxed);
         SCOPED.scope(self.clone(), future)
     }
@@ -382,12 +394,12 @@ impl Cache {
 
     /// The responses whose bodies are on their way.
     #[cfg(feature = "axum")]
-    pub(crate) fn fills(&self) -> &crate::layer::Fills {
+    pub(crate) fn fills(&self) -> &crate::serve::Fills {
         &self.0.fills
     }
 
     #[cfg(feature = "axum")]
-    pub(crate) fn http(&self) -> &crate::handler::HttpSettings {
+    pub(crate) fn http(&self) -> &crate::http::HttpSettings {
         &self.0.http
     }
 }
@@ -411,6 +423,18 @@ pub enum InitError {
     AlreadyInitialized,
     /// The name of the status header, given here, is no HTTP header name.
     StatusHeader(String),
+    /// The text of `Config::cache_control`, given here, is no list of directives.
+    CacheControl(String),
+}
+
+#[cfg(feature = "axum")]
+impl From<InvalidSetting> for InitError {
+    fn from(invalid: InvalidSetting) -> Self {
+        match invalid {
+            InvalidSetting::StatusHeader(name) => Self::StatusHeader(name),
+            InvalidSetting::CacheControl(text) => Self::CacheControl(text),
+        }
+    }
 }
 
 impl fmt::Display for InitError {
@@ -426,6 +450,11 @@ impl fmt::Display for InitError {
                     "the status header {name:?} is not a valid HTTP header name"
                 )
             }
+            Self::CacheControl(text) => write!(
+                f,
+                "{text:?} is not a valid Cache-Control: write directives such as \"no-cache\" or \
+                 \"max-age=60\", with commas between them"
+            ),
         }
     }
 }

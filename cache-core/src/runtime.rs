@@ -1,6 +1,6 @@
 //! The path of a call: the only place that branches on hit, stale and miss.
 //!
-//! Generated code calls [`function`] (or [`handler`](crate::handler::handler)) with a description
+//! Generated code calls [`function`] (or [`handler`](crate::serve::handler)) with a description
 //! of the function, and then `run` with the computation. What happens in between is ordinary code.
 
 use std::any::Any;
@@ -9,6 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "axum")]
+use std::task::Context;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -286,6 +288,99 @@ where
     spare.answer
 }
 
+/// Those who wait for a computation, besides the call that runs it.
+#[cfg(feature = "axum")]
+pub(crate) struct Company {
+    cache: Cache,
+    key: Key,
+    /// Whether the call has begun to compute.
+    leads: Arc<AtomicBool>,
+}
+
+#[cfg(feature = "axum")]
+impl Company {
+    pub(crate) fn of<T>(due: &mut Due<T>, cache: &Cache, key: &Key) -> Self {
+        Self {
+            cache: cache.clone(),
+            key: key.clone(),
+            leads: due.purpose().leads,
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        let flights = self.cache.engine().flights();
+        self.leads.load(Ordering::Relaxed) && flights.has_company(&self.key)
+    }
+}
+
+/// Awaits work that goes on in the background if its caller leaves while others wait for it. `afterwards` is what is
+/// then done with what it gives.
+#[cfg(feature = "axum")]
+pub(crate) async fn go_on_for<W, D>(
+    company: Company,
+    work: Pin<Box<W>>,
+    afterwards: fn(W::Output) -> D,
+) -> W::Output
+where
+    W: Future<Output: Send> + Send + 'static,
+    D: Future<Output = ()> + Send + 'static,
+{
+    let mut work = GoesOn {
+        work: Some(work),
+        company,
+        afterwards,
+    };
+    poll_fn(|context| work.poll(context)).await
+}
+
+#[cfg(feature = "axum")]
+struct GoesOn<W, D>
+where
+    W: Future<Output: Send> + Send + 'static,
+    D: Future<Output = ()> + Send + 'static,
+{
+    /// `None` when it is over, and while it is polled, so that work that panics is not polled again.
+    work: Option<Pin<Box<W>>>,
+    company: Company,
+    afterwards: fn(W::Output) -> D,
+}
+
+#[cfg(feature = "axum")]
+impl<W, D> GoesOn<W, D>
+where
+    W: Future<Output: Send> + Send + 'static,
+    D: Future<Output = ()> + Send + 'static,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<W::Output> {
+        let Some(mut work) = self.work.take() else {
+            return Poll::Pending;
+        };
+        let poll = work.as_mut().poll(context);
+        if poll.is_pending() {
+            self.work = Some(work);
+        }
+        poll
+    }
+}
+
+#[cfg(feature = "axum")]
+impl<W, D> Drop for GoesOn<W, D>
+where
+    W: Future<Output: Send> + Send + 'static,
+    D: Future<Output = ()> + Send + 'static,
+{
+    fn drop(&mut self) {
+        let afterwards = self.afterwards;
+        if let Some(work) = self.work.take()
+            && self.company.is_there()
+        {
+            let work = Box::pin(async move { afterwards(work.await).await });
+            // Without a runtime, one of those who wait takes over.
+            let _ = detach(&self.company.cache, work);
+        }
+    }
+}
+
 /// A call that was not answered at once, under its key.
 pub(crate) struct AskedFor {
     pub(crate) cache: Cache,
@@ -304,6 +399,7 @@ impl AskedFor {
             key: &self.key,
             tags: &self.tags,
             is_early: self.is_early,
+            patience: None,
         }
     }
 }
@@ -317,6 +413,8 @@ pub(crate) struct Path<'a, T> {
     pub(crate) tags: &'a TagList,
     /// Whether a fresh value was found that is to be computed anew already.
     is_early: bool,
+    /// For how long the call waits for another one; `None` for as long as that takes.
+    patience: Option<Duration>,
 }
 
 /// What a call finds before it joins others.
@@ -359,6 +457,16 @@ impl<'a, T> Path<'a, T> {
             key,
             tags,
             is_early: false,
+            patience: None,
+        }
+    }
+
+    /// Lets the call wait for another one no longer than this.
+    #[cfg(feature = "axum")]
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
         }
     }
 
@@ -418,7 +526,8 @@ impl<'a, T> Path<'a, T> {
     /// shares, if `accept` makes something of it. `stored` finds in an answer what to share.
     ///
     /// `first` is what the call has seen in the store since its start. Whoever leads goes on from
-    /// there, unless another flight has landed meanwhile.
+    /// there, unless another flight has landed meanwhile. A call waits for another one no longer than its patience;
+    /// after that, one of those who wait takes over, and the others wait for that one.
     pub(crate) async fn together<C, R, A>(
         &self,
         start: Start,
@@ -433,12 +542,14 @@ impl<'a, T> Path<'a, T> {
     {
         let mut call = Some((call, answer));
         for _ in 0..MOST_FLIGHTS {
-            let Some(seat) = self.engine.join(self.site, self.key) else {
+            let Some(seat) = self.engine.join(self.site, self.key, self.patience) else {
                 break;
             };
             let mut own = None;
+            let leads = AtomicBool::new(false);
             let landing = {
                 let lead = pin!(async {
+                    leads.store(true, Ordering::Relaxed);
                     let Some((call, answer)) = call.take() else {
                         return Landing::Alone;
                     };
@@ -448,13 +559,16 @@ impl<'a, T> Path<'a, T> {
                     own = Some(answer);
                     landing
                 });
-                seat.landing(lead).await
+                match self.patience {
+                    None => Some(seat.landing(lead).await),
+                    Some(patience) => seat.landing_within(patience, &leads, lead).await,
+                }
             };
             if let Some(answer) = own {
                 return answer;
             }
             match landing {
-                Landing::Shared(shared) => {
+                Some(Landing::Shared(shared)) => {
                     let found = self.engine.share(self.access, self.site, shared, start);
                     if let Some(found) = found.await {
                         let (origin, times) = (found.origin, found.times);
@@ -464,8 +578,8 @@ impl<'a, T> Path<'a, T> {
                         }
                     }
                 }
-                Landing::Invalidated => {}
-                Landing::Alone => break,
+                Some(Landing::Invalidated) | None => {}
+                Some(Landing::Alone) => break,
             }
         }
         let Some((call, answer)) = call else {
@@ -657,6 +771,14 @@ impl<'a, T> Path<'a, T> {
         self.store_on(ticket, value, &terms).await
     }
 
+    /// Ends what is stored, which a newer computation has turned out not to be.
+    #[cfg(feature = "axum")]
+    pub(crate) async fn end(&self) {
+        if let Err(error) = self.engine.remove(self.key).await {
+            self.engine.report(self.site, &error);
+        }
+    }
+
     /// Stores a value, and says what it is to others.
     pub(crate) async fn store_on(&self, ticket: Ticket, value: &T, terms: &Terms<'_>) -> End {
         if terms.are_over() {
@@ -666,6 +788,8 @@ impl<'a, T> Path<'a, T> {
             .engine
             .store(self.access, ticket, self.site, self.key, value, terms)
             .await;
+        #[cfg(feature = "axum")]
+        self.engine.unstorable().forget(self.key);
         validity.map_or(End::Invalidated, |validity| {
             End::Valid(Times::new(terms.fresh), validity)
         })
@@ -819,8 +943,9 @@ pub(crate) enum CallKey {
 pub(crate) struct Built {
     builder: Arc<dyn DynKeyBuilder>,
     writer: KeyWriter,
-    /// What the runtime adds to the text.
-    pub(crate) suffix: String,
+    /// What the request adds to the text; `None` for a function.
+    #[cfg(feature = "axum")]
+    pub(crate) suffix: Option<String>,
     #[cfg(feature = "axum")]
     pub(crate) request: Option<crate::CacheRequest>,
     #[cfg(feature = "axum")]
@@ -838,6 +963,19 @@ impl CallKey {
 }
 
 impl Built {
+    /// Lets the builder see a request to a handler, whose headers of these names join the key.
+    #[cfg(feature = "axum")]
+    pub(crate) fn answer(
+        &mut self,
+        request: &crate::CacheRequest,
+        response: &crate::CacheResponse,
+        names: &[&str],
+    ) {
+        self.suffix = Some(self.writer.suffix(request, names));
+        self.request = Some(request.clone());
+        self.response = Some(response.clone());
+    }
+
     pub(crate) async fn build(&self, cache: &Cache, site: &'static Site) -> Key {
         let function = site.to_string();
         let context = KeyContext {
@@ -849,8 +987,18 @@ impl Built {
             #[cfg(feature = "axum")]
             response: self.response.as_ref(),
         };
+        #[cfg_attr(
+            not(feature = "axum"),
+            expect(unused_mut, reason = "requests add to it")
+        )]
         let mut text = self.builder.build(&context).await;
-        text.push_str(&self.suffix);
+        #[cfg(feature = "axum")]
+        match &self.suffix {
+            Some(suffix) if suffix.is_empty() => {
+                text.extend(crate::key::suffix_of_nothing(text.as_bytes()));
+            }
+            suffix => text.extend(suffix.as_deref()),
+        }
         Key::from_text(cache.engine().prefix_number(), site, &text)
     }
 }
@@ -952,7 +1100,8 @@ impl CallKey {
         Self::Built(Box::new(Built {
             builder,
             writer,
-            suffix: String::new(),
+            #[cfg(feature = "axum")]
+            suffix: None,
             #[cfg(feature = "axum")]
             request: None,
             #[cfg(feature = "axum")]

@@ -23,13 +23,8 @@ pub trait Payload: Clone + Send + Sync + 'static {
     /// Encodes it for a shared store.
     fn encode<C: Codec>(&self, codec: &C) -> Result<Vec<u8>, Error>;
 
-    /// Decodes it from a shared store; `etag` is what [`etag`](Self::etag) gave.
-    fn decode<C: Codec>(codec: &C, etag: &[u8], bytes: &[u8]) -> Result<Self, Error>;
-
-    /// The `ETag` of a response, which is kept beside it; empty for everything else.
-    fn etag(&self) -> &[u8] {
-        &[]
-    }
+    /// Decodes it from a shared store.
+    fn decode<C: Codec>(codec: &C, bytes: &[u8]) -> Result<Self, Error>;
 
     /// About how many bytes it takes in this process.
     fn size(&self) -> usize;
@@ -40,7 +35,7 @@ impl<T: CacheValue> Payload for T {
         codec.encode(self)
     }
 
-    fn decode<C: Codec>(codec: &C, _: &[u8], bytes: &[u8]) -> Result<Self, Error> {
+    fn decode<C: Codec>(codec: &C, bytes: &[u8]) -> Result<Self, Error> {
         codec.decode(bytes)
     }
 

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::milliseconds;
 use crate::engine::Times;
 use crate::error::Error;
-use crate::hit_headers::HitHeaders;
 use crate::key::KeyBytes;
-use crate::message::{Message, counted, damaged, split_counted};
+use crate::response::{CachedResponse, Facts as ReplyFacts, Told, counted, damaged, split_counted};
 use crate::value::{Codec, Payload};
 
 use super::asked::Asked;
@@ -37,20 +34,13 @@ pub(super) struct Variants {
 /// A response, and all that has to be known to serve it.
 #[derive(Clone, Debug)]
 pub(super) struct StoredResponse {
-    pub(super) status: StatusCode,
-    /// Without what belongs to one connection, and without `Age`.
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// Whether the body has not come yet.
-    pub(super) is_on_its_way: bool,
-    /// The tag of a response that has none, which its origin does not know.
-    pub(super) etag: Option<HeaderValue>,
+    /// Its headers are those of its origin, without what belongs to one connection, and without `Age`.
+    pub(super) response: CachedResponse,
     pub(super) freshness: Freshness,
     /// The request headers that it depends on, sorted.
     pub(super) names: Vec<HeaderName>,
     /// What tells its request from others of the same URI.
     pub(super) variant: KeyBytes,
-    pub(super) hit_headers: HitHeaders,
 }
 
 /// How a response ages. Times are in milliseconds.
@@ -75,7 +65,7 @@ pub(super) struct Freshness {
 
 /// What a stored response is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Merit {
+pub(super) enum Usability {
     /// To be served.
     Served,
     /// To be served while it is validated.
@@ -115,12 +105,22 @@ impl Freshness {
 }
 
 impl StoredResponse {
+    /// What a reply says of the response when its entry has these times. What the response does not say itself is
+    /// not said: a lifetime that it was given here is the cache's own.
+    pub(super) fn facts(&self, times: Times) -> ReplyFacts {
+        ReplyFacts {
+            age: self.freshness.age(times) / 1000,
+            ttl: Some(self.freshness.rest(times).div_euclid(1000)),
+            told: Told::Nothing,
+        }
+    }
+
     /// What the response is good for.
-    pub(super) fn merit(&self, asked: &Asked, times: Times) -> Merit {
+    pub(super) fn usability(&self, asked: &Asked, times: Times) -> Usability {
         if self.variant != asked.variant(&self.names)
             || asked.is_personal && self.freshness.is_assigned
         {
-            return Merit::Foreign;
+            return Usability::Foreign;
         }
         let Freshness {
             may_be_stale,
@@ -129,61 +129,39 @@ impl StoredResponse {
         } = self.freshness;
         let rest = self.freshness.rest(times);
         let stale = rest.checked_neg().filter(|stale| *stale >= 0);
-        if must_validate || !asked.accepts(self.freshness.age(times), rest) {
-            return Merit::Validated { stands_in: false };
+        if must_validate || !asked.asks.accepts(self.freshness.age(times), Some(rest)) {
+            return Usability::Validated { stands_in: false };
         }
         let Some(stale) = stale.and_then(|stale| u64::try_from(stale).ok()) else {
-            return Merit::Served;
+            return Usability::Served;
         };
-        let most = asked.directives.max_stale.unwrap_or(0).saturating_mul(1000);
+        let most = asked
+            .asks
+            .directives
+            .max_stale
+            .unwrap_or(0)
+            .saturating_mul(1000);
         let stands_in = stale < self.freshness.stale_if_error;
         if !may_be_stale {
-            Merit::Validated { stands_in: false }
+            Usability::Validated { stands_in: false }
         } else if stale < most {
-            Merit::Served
+            Usability::Served
         } else if stale < self.freshness.stale_while_revalidate {
-            Merit::ServedStale
+            Usability::ServedStale
         } else {
-            Merit::Validated { stands_in }
+            Usability::Validated { stands_in }
         }
     }
-
-    /// Whether a response to HEAD may be of the same body.
-    pub(super) fn agrees_with(&self, head: &HeaderMap) -> bool {
-        let length = HeaderValue::from(self.body.len());
-        let is_same = |name: HeaderName, own: Option<&HeaderValue>| {
-            let (one, other) = (own, head.get(name));
-            one.is_none() || other.is_none() || one == other
-        };
-        is_same(ETAG, self.headers.get(ETAG))
-            && is_same(LAST_MODIFIED, self.headers.get(LAST_MODIFIED))
-            && is_same(CONTENT_LENGTH, Some(&length))
-    }
 }
 
-impl Asked {
-    /// Whether a response of this age would do, that is fresh for so long, both in milliseconds (RFC 9111
-    /// section 5.2.1).
-    fn accepts(&self, age: u64, rest: i64) -> bool {
-        let old = |seconds: u64| age >= seconds.saturating_mul(1000);
-        let short = |seconds: u64| {
-            let wanted = i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
-            rest < wanted
-        };
-        self.may_be_answered()
-            && !self.directives.max_age.is_some_and(old)
-            && !self.directives.min_fresh.is_some_and(short)
-    }
-}
-
-/// What of a response is encoded by the coder, beside its head.
-type Facts = (Freshness, Option<Vec<u8>>, Vec<String>, Vec<u8>);
+/// What is encoded beside the response.
+type Facts = (Freshness, Vec<String>, Vec<u8>);
 
 const RESPONSE: u8 = 0;
 const VARIANTS: u8 = 1;
 
 /// As a coder sees it: a byte that says what it is; then, of variants, their id and names; of a response,
-/// its facts behind their length, and the response as [`Message`] has it.
+/// its facts behind their length, and the response as handlers store it.
 impl Payload for Stored {
     fn encode<C: Codec>(&self, codec: &C) -> Result<Vec<u8>, Error> {
         match self {
@@ -191,23 +169,20 @@ impl Payload for Stored {
                 let facts = codec.encode(&(variants.id, texts(&variants.names)))?;
                 Ok([&[VARIANTS][..], &facts].concat())
             }
-            Self::Response(response) => {
-                let etag = response.etag.as_ref().map(|etag| etag.as_bytes().to_vec());
+            Self::Response(stored) => {
                 let facts: Facts = (
-                    response.freshness,
-                    etag,
-                    texts(&response.names),
-                    response.variant.to_vec(),
+                    stored.freshness,
+                    texts(&stored.names),
+                    stored.variant.to_vec(),
                 );
                 let facts = counted(&codec.encode(&facts)?)?;
-                let headers = response.headers.iter();
-                let message = Message::encode(codec, response.status, headers, &response.body)?;
-                Ok([&[RESPONSE][..], &facts, &message].concat())
+                let response = stored.response.encode(codec)?;
+                Ok([&[RESPONSE][..], &facts, &response].concat())
             }
         }
     }
 
-    fn decode<C: Codec>(codec: &C, _: &[u8], bytes: &[u8]) -> Result<Self, Error> {
+    fn decode<C: Codec>(codec: &C, bytes: &[u8]) -> Result<Self, Error> {
         let (kind, bytes) = bytes.split_first().ok_or_else(damaged)?;
         match *kind {
             VARIANTS => {
@@ -217,23 +192,12 @@ impl Payload for Stored {
             }
             RESPONSE => {
                 let (facts, rest) = split_counted(bytes)?;
-                let (freshness, etag, texts, variant) = codec.decode::<Facts>(facts)?;
-                let etag = etag.map(HeaderValue::try_from).transpose();
-                let Message {
-                    status,
-                    headers,
-                    body,
-                } = Message::decode(codec, rest)?;
+                let (freshness, texts, variant) = codec.decode::<Facts>(facts)?;
                 Ok(Self::Response(Box::new(StoredResponse {
-                    status,
-                    headers,
-                    body,
-                    is_on_its_way: false,
-                    etag: etag.map_err(|_| damaged())?,
+                    response: CachedResponse::decode(codec, rest)?,
                     freshness,
                     names: names(&texts)?,
                     variant: KeyBytes::from_slice(&variant),
-                    hit_headers: HitHeaders::default(),
                 })))
             }
             _ => Err(damaged()),
@@ -243,11 +207,8 @@ impl Payload for Stored {
     fn size(&self) -> usize {
         let inner = match self {
             Self::Variants(variants) => variants.names.len() * 64,
-            Self::Response(response) => {
-                let facts = response.names.len() * 64 + response.variant.len() + 64;
-                // Hits keep headers of their own.
-                let hits = Message::size(&response.headers, &[]);
-                facts + hits + Message::size(&response.headers, &response.body)
+            Self::Response(stored) => {
+                stored.names.len() * 64 + stored.variant.len() + 64 + stored.response.size()
             }
         };
         size_of::<Self>() + inner

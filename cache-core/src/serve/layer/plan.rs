@@ -7,8 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::clock::milliseconds;
 use crate::http::{
-    Candidate, Overview, ResponseDirectives, add_date, add_vary, explicit_lifetime, has_validator,
-    heuristic_lifetime, initial_age, may_share, moment, strip_hop_by_hop, vary_names,
+    Candidate, HttpSettings, Overview, Reason, ResponseDirectives, add_date, add_vary, admit,
+    explicit_lifetime, has_validator, heuristic_lifetime, initial_age, moment, strip_hop_by_hop,
+    vary_names,
 };
 use crate::policy::Aging;
 
@@ -47,19 +48,20 @@ pub(super) struct Arrival {
 pub(super) struct Planner<'a> {
     pub(super) asked: &'a Asked,
     pub(super) layer: &'a Settings,
+    pub(super) http: &'a HttpSettings,
     pub(super) aging: Aging,
     /// How long responses are fresh that do not say it; `None` for not at all.
     pub(super) default: Option<Duration>,
 }
 
 impl Planner<'_> {
-    /// `None` for a response that is not stored.
+    /// How a response is stored, or why it is not.
     pub(super) fn plan(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
         arrival: Arrival,
-    ) -> Option<Plan> {
+    ) -> Result<Plan, Reason> {
         let directives = ResponseDirectives::parse(headers);
         let freshness = self.freshness(status, headers, &directives, arrival)?;
         let for_validation = match has_validator(headers) {
@@ -68,17 +70,22 @@ impl Planner<'_> {
         };
         let retention = freshness.retention(for_validation);
         let names = self.names(headers)?;
-        let is_small = names.len() <= MOST_NAMES && Overview::of(headers).size <= MOST_HEADERS;
-        if retention < Duration::from_millis(1) || !is_small {
-            return None;
+        let size = Overview::of(headers, &self.http.notable).size;
+        if names.len() > MOST_NAMES {
+            return Err(Reason::VaryMany);
+        }
+        if size > MOST_HEADERS {
+            return Err(Reason::HeadersTooLarge);
+        }
+        if retention < Duration::from_millis(1) {
+            return Err(Reason::NoLifetime);
         }
         let mut headers = headers.clone();
         let age = headers.remove(AGE);
         strip_hop_by_hop(&mut headers);
         add_date(&mut headers, moment(arrival.at));
-        let vary: Vec<&str> = self.layer.vary.iter().map(HeaderName::as_str).collect();
-        add_vary(&mut headers, &vary);
-        Some(Plan {
+        add_vary(&mut headers, &self.layer.vary_names());
+        Ok(Plan {
             freshness,
             names,
             retention,
@@ -88,10 +95,10 @@ impl Planner<'_> {
     }
 
     /// The headers that a response names in `Vary`, but for those that take part in the key of every response.
-    fn names(&self, headers: &HeaderMap) -> Option<Vec<HeaderName>> {
-        let mut names = vary_names(headers)?;
+    fn names(&self, headers: &HeaderMap) -> Result<Vec<HeaderName>, Reason> {
+        let mut names = vary_names(headers).ok_or(Reason::VaryAll)?;
         names.retain(|name| !self.layer.vary.contains(name));
-        Some(names)
+        Ok(names)
     }
 
     fn freshness(
@@ -100,17 +107,19 @@ impl Planner<'_> {
         headers: &HeaderMap,
         directives: &ResponseDirectives,
         arrival: Arrival,
-    ) -> Option<Freshness> {
+    ) -> Result<Freshness, Reason> {
         let received = moment(arrival.at);
         let explicit = explicit_lifetime(headers, directives, received);
-        let candidate = Candidate {
+        admit(Candidate {
             status,
             headers,
             directives,
             is_authorized: self.asked.is_authorized,
             shares_cookies: self.layer.stores_cookies && explicit.is_some(),
-        };
-        may_share(candidate).ok()?;
+            keyed: &self.layer.vary_names(),
+            keys_vary: true,
+            validates: true,
+        })?;
         let (lifetime, is_assigned) = match explicit {
             Some(lifetime) => (lifetime, false),
             // It is of use if it can be validated.
@@ -128,8 +137,8 @@ impl Planner<'_> {
             stale_if_error,
             ..
         } = self.aging;
-        Some(Freshness {
-            initial_age: initial_age(headers, received, took).map_or(u64::MAX, milliseconds),
+        Ok(Freshness {
+            initial_age: milliseconds(initial_age(headers, received, took)),
             lifetime: milliseconds(lifetime),
             stale_while_revalidate: stale(
                 directives.stale_while_revalidate,
@@ -149,18 +158,17 @@ impl Planner<'_> {
         headers: &HeaderMap,
         directives: &ResponseDirectives,
         received: SystemTime,
-    ) -> Option<Duration> {
+    ) -> Result<Duration, Reason> {
         if self.asked.is_personal {
-            return None;
+            return Err(Reason::Personal);
         }
         if status == StatusCode::OK
             && let Some(default) = self.default
         {
-            return Some(self.aging.spread(default));
+            return Ok(self.aging.spread(default));
         }
-        match self.layer.heuristic {
-            true => heuristic_lifetime(status, headers, directives, received),
-            false => None,
-        }
+        let heuristic = || heuristic_lifetime(status, headers, directives, received);
+        let lifetime = self.layer.heuristic.then(heuristic).flatten();
+        lifetime.ok_or(Reason::NoLifetime)
     }
 }

@@ -4,7 +4,6 @@
 //! follow at their own pace. A body that turns out to be longer, or to end in trailers, is handed over to
 //! the client that it was made for, from where that client is.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,17 +15,13 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::body::Resumed;
-use crate::engine::Ticket;
-use crate::key::Key;
+use super::gather::{FrameResult, Resumed, poll_caught};
 
-use super::stored::StoredResponse;
-
-/// For how long nothing may come of a body that nobody reads.
+/// For how long nothing may come of a body, before it breaks off for all its readers.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A body on its way.
-pub(super) struct Fill {
+pub(crate) struct Fill {
     /// Its length, if that is known already.
     exact: Option<u64>,
     state: Mutex<State>,
@@ -51,15 +46,91 @@ enum End {
     HandedOver(Option<Body>),
 }
 
+/// What a body has given.
+enum Next {
+    Frame(Option<FrameResult>),
+    /// All its readers have left.
+    Abandoned,
+}
+
+/// Reads a body from its origin. Where this is dropped before the end, with its runtime or by a panic, the body
+/// breaks off for all its readers.
+pub(crate) struct Pump(Arc<Fill>);
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if self.0.lock().end.is_none() {
+            self.0.break_off("the task that read the body has ended");
+        }
+    }
+}
+
 /// How a body has ended for whoever would store it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Complete(Bytes),
     NotStorable,
 }
 
+impl Pump {
+    /// Reads the body, up to `limit` bytes. A body of unknown length is left alone when its last reader has left, if
+    /// `may_give_up`.
+    pub(crate) async fn run(self, mut body: Body, limit: usize, may_give_up: bool) -> Outcome {
+        let fill = &self.0;
+        let may_give_up = may_give_up && fill.exact.is_none();
+        loop {
+            let next = poll_fn(|context| {
+                if may_give_up && fill.is_abandoned(context) {
+                    return Poll::Ready(Next::Abandoned);
+                }
+                poll_caught(&mut body, context).map(Next::Frame)
+            });
+            let frame = match tokio::time::timeout(LONGEST_PAUSE, next).await {
+                Ok(Next::Frame(frame)) => frame,
+                Ok(Next::Abandoned) => {
+                    fill.break_off("all readers have left");
+                    return Outcome::NotStorable;
+                }
+                Err(_) => {
+                    fill.break_off("the body has stalled");
+                    return Outcome::NotStorable;
+                }
+            };
+            match frame {
+                None => {
+                    let whole = fill.whole();
+                    fill.finish(End::Complete);
+                    let is_short = fill.exact.is_some_and(|exact| exact != whole.len() as u64);
+                    return match is_short {
+                        true => Outcome::NotStorable,
+                        false => Outcome::Complete(whole),
+                    };
+                }
+                Some(Err(error)) => {
+                    fill.finish(End::Broken(Arc::new(error)));
+                    return Outcome::NotStorable;
+                }
+                Some(Ok(frame)) => {
+                    let fits = |data: &Bytes| fill.lock().length + data.len() <= limit;
+                    match frame.into_data() {
+                        Ok(data) if fits(&data) => fill.push(data),
+                        Ok(data) => {
+                            fill.hand_over(Frame::data(data), body);
+                            return Outcome::NotStorable;
+                        }
+                        Err(trailers) => {
+                            fill.hand_over(trailers, body);
+                            return Outcome::NotStorable;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 impl Fill {
-    pub(super) fn new(body: &Body) -> Arc<Self> {
+    pub(crate) fn new(body: &Body) -> Arc<Self> {
         Arc::new(Self {
             exact: body.size_hint().exact(),
             state: Mutex::new(State {
@@ -74,65 +145,19 @@ impl Fill {
         })
     }
 
-    /// Reads the body from its origin, up to `limit` bytes. A body that nobody reads any more is left alone if
-    /// nothing has come for a minute; at once, if `may_give_up` and its length is unknown.
-    pub(super) async fn pump(&self, mut body: Body, limit: usize, may_give_up: bool) -> Outcome {
-        let may_give_up = may_give_up && self.exact.is_none();
-        loop {
-            let next = poll_fn(|context| {
-                if may_give_up && self.is_abandoned(context) {
-                    return Poll::Ready(Err(()));
-                }
-                Pin::new(&mut body).poll_frame(context).map(Ok)
-            });
-            let Ok(next) = tokio::time::timeout(LONGEST_PAUSE, next).await else {
-                if self.lock().readers == 0 {
-                    self.finish(End::HandedOver(None));
-                    return Outcome::NotStorable;
-                }
-                continue;
-            };
-            match next {
-                Err(()) => return Outcome::NotStorable,
-                Ok(None) => {
-                    let whole = self.whole();
-                    self.finish(End::Complete);
-                    let is_short = self.exact.is_some_and(|exact| exact != whole.len() as u64);
-                    return match is_short {
-                        true => Outcome::NotStorable,
-                        false => Outcome::Complete(whole),
-                    };
-                }
-                Ok(Some(Err(error))) => {
-                    self.finish(End::Broken(Arc::new(error)));
-                    return Outcome::NotStorable;
-                }
-                Ok(Some(Ok(frame))) => {
-                    let fits = |data: &Bytes| self.lock().length + data.len() <= limit;
-                    match frame.into_data() {
-                        Ok(data) if fits(&data) => self.push(data),
-                        Ok(data) => {
-                            self.hand_over(Frame::data(data), body);
-                            return Outcome::NotStorable;
-                        }
-                        Err(trailers) => {
-                            self.hand_over(trailers, body);
-                            return Outcome::NotStorable;
-                        }
-                    }
-                }
-            }
-        }
+    /// What reads the body, in a task of its own.
+    pub(crate) fn pump(self: &Arc<Self>) -> Pump {
+        Pump(Arc::clone(self))
     }
 
     /// The body for the client that it was made for.
-    pub(super) fn own_reader(self: &Arc<Self>) -> Body {
+    pub(crate) fn own_reader(self: &Arc<Self>) -> Body {
         self.reader(true)
     }
 
     /// The body for another client, if it will get all of it as far as can be told: it is complete, or its
     /// length is known and it has not been waited for longer than `patience`.
-    pub(super) fn shared_reader(self: &Arc<Self>, patience: Duration) -> Option<Body> {
+    pub(crate) fn shared_reader(self: &Arc<Self>, patience: Duration) -> Option<Body> {
         let is_certain = {
             let state = self.lock();
             match state.end {
@@ -145,12 +170,12 @@ impl Fill {
     }
 
     /// Whether the end has not come yet and its length is unknown, so that it is worth waiting for.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.exact.is_none() && self.lock().end.is_none()
     }
 
     /// Waits until the body has ended.
-    pub(super) async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         poll_fn(|context| {
             let mut state = self.lock();
             if state.end.is_some() {
@@ -174,11 +199,14 @@ impl Fill {
     }
 
     fn push(&self, data: Bytes) {
-        let mut state = self.lock();
-        state.length += data.len();
-        state.progress = Instant::now();
-        state.chunks.push(data);
-        state.wake();
+        let wakers = {
+            let mut state = self.lock();
+            state.length += data.len();
+            state.progress = Instant::now();
+            state.chunks.push(data);
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn hand_over(&self, frame: Frame<Bytes>, rest: Body) {
@@ -186,10 +214,17 @@ impl Fill {
         self.finish(End::HandedOver(Some(rest)));
     }
 
+    fn break_off(&self, why: &'static str) {
+        self.finish(End::Broken(Arc::new(axum_core::Error::new(why))));
+    }
+
     fn finish(&self, end: End) {
-        let mut state = self.lock();
-        state.end = Some(end);
-        state.wake();
+        let wakers = {
+            let mut state = self.lock();
+            state.end = Some(end);
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn whole(&self) -> Bytes {
@@ -224,10 +259,6 @@ impl State {
         {
             self.wakers.push(context.waker().clone());
         }
-    }
-
-    fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -313,59 +344,5 @@ impl Drop for Reader {
         {
             pump.wake();
         }
-    }
-}
-
-/// The responses of one cache whose bodies are on their way.
-#[derive(Default)]
-pub(crate) struct Fills(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    fillings: HashMap<Key, Arc<Filling>>,
-    /// How many have ended.
-    ended: u64,
-}
-
-/// A response whose body is on its way.
-pub(super) struct Filling {
-    /// The response, without its body.
-    pub(super) head: StoredResponse,
-    pub(super) fill: Arc<Fill>,
-    pub(super) ticket: Ticket,
-    /// When it came, in milliseconds of the clock.
-    pub(super) since: u64,
-}
-
-impl Fills {
-    /// How many responses have come, or have been given up: what was seen in the store when there were fewer
-    /// may be news by now.
-    pub(super) fn ended(&self) -> u64 {
-        self.lock().ended
-    }
-
-    /// The response that is on its way under a key.
-    pub(super) fn get(&self, key: &Key) -> Option<Arc<Filling>> {
-        self.lock().fillings.get(key).cloned()
-    }
-
-    /// Notes that a response is on its way. One that is so already gives way.
-    pub(super) fn insert(&self, key: &Key, filling: &Arc<Filling>) {
-        self.lock()
-            .fillings
-            .insert(key.clone(), Arc::clone(filling));
-    }
-
-    pub(super) fn remove(&self, key: &Key, filling: &Arc<Filling>) {
-        let mut table = self.lock();
-        table.ended += 1;
-        let current = table.fillings.get(key);
-        if current.is_some_and(|current| Arc::ptr_eq(current, filling)) {
-            table.fillings.remove(key);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,11 +2,10 @@
 
 mod asked;
 mod exchange;
-mod fill;
+mod filling;
 mod pending;
 mod place;
 mod plan;
-mod reply;
 mod stored;
 
 use std::collections::HashMap;
@@ -27,18 +26,19 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::backend::BoxFuture;
-use crate::http::{CacheStatus, Forward, Target};
+use crate::http::{CacheStatus, Forward, HttpSettings, Reason, Target};
 use crate::join::join_all;
 use crate::registry::{Cache, with_current};
+use crate::response::{Replies, with_cache_status};
 use crate::runtime::uninitialized;
 use crate::site::Site;
 
 use asked::{Asked, Kind};
 use exchange::Exchange;
-pub(crate) use fill::Fills;
+pub(crate) use filling::Fills;
 use pending::Pending;
 
-#[doc = include_str!("docs/layer.md")]
+#[doc = include_str!("../docs/layer.md")]
 #[derive(Clone)]
 pub struct CacheLayer(Settings);
 
@@ -151,8 +151,8 @@ impl CacheLayer {
         self
     }
 
-    /// Adds `Cache-Status` to responses, with what this cache did, under this name (RFC 9211). Not by
-    /// default, since it shows the key.
+    /// Adds `Cache-Status` to responses, with what this cache did and why, under this name (RFC 9211). By default that is
+    /// done where [`Config::cache_status`](crate::Config::cache_status) says so.
     #[must_use]
     pub fn cache_status(mut self, name: impl Into<String>) -> Self {
         self.0.cache_status = Some(name.into().into());
@@ -170,15 +170,35 @@ impl Settings {
         cache
     }
 
-    fn passed_on(&self, mut response: Response<Body>, why: Forward) -> Response<Body> {
-        if let Some(name) = &self.cache_status {
-            let status = CacheStatus {
-                forward: Some(why),
-                ..CacheStatus::default()
-            };
-            status.append(response.headers_mut(), name, None);
+    /// The names of the request headers that take part in every key, in lowercase.
+    fn vary_names(&self) -> Vec<&str> {
+        self.vary.iter().map(HeaderName::as_str).collect()
+    }
+
+    fn cache_status<'a>(&'a self, http: &'a HttpSettings) -> Option<&'a str> {
+        self.cache_status
+            .as_deref()
+            .or(http.cache_status.as_deref())
+    }
+
+    fn replies<'a>(&'a self, http: &'a HttpSettings, asked: &'a Asked) -> Replies<'a> {
+        Replies {
+            settings: http,
+            cache_status: self.cache_status(http),
+            form: asked.asks.form,
+            request: &asked.parts.headers,
         }
-        response
+    }
+
+    fn passed_on(
+        &self,
+        response: Response<Body>,
+        http: &HttpSettings,
+        forward: Forward,
+        reason: Option<Reason>,
+    ) -> Response<Body> {
+        let status = CacheStatus::forwarded(forward).because(reason);
+        with_cache_status(response, self.cache_status(http), status)
     }
 }
 
@@ -287,20 +307,20 @@ where
 
     fn call(&mut self, request: Request<Q>) -> CacheFuture<S::Error> {
         let Some(cache) = self.settings.cache() else {
-            return self.pass_on(request, Forward::Bypass);
+            return CacheFuture::of(pass(self.inner.call(request)));
         };
         let (parts, body) = request.into_parts();
         let has_body = may_have_body(&parts, &body);
-        match Kind::of(parts, has_body, &self.settings, cache.http()) {
-            Kind::Asked(asked) if cache.is_enabled() => self.ask(cache, asked),
-            Kind::Asked(asked) => {
-                self.pass_on(Request::from_parts(asked.parts, body), Forward::Bypass)
-            }
+        let (parts, forward, reason) = match Kind::of(parts, has_body, &self.settings, cache.http())
+        {
+            Kind::Asked(asked) if cache.is_enabled() => return self.ask(cache, asked),
+            Kind::Asked(asked) => (asked.parts, Forward::Bypass, Some(Reason::SwitchedOff)),
             Kind::Unsafe(parts, target) => {
-                self.change(cache, target, Request::from_parts(parts, body))
+                return self.change(cache, target, Request::from_parts(parts, body));
             }
-            Kind::Bypass(parts) => self.pass_on(Request::from_parts(parts, body), Forward::Bypass),
-        }
+            Kind::Passed(parts, forward, reason) => (parts, forward, reason),
+        };
+        self.pass_on(cache, Request::from_parts(parts, body), forward, reason)
     }
 }
 
@@ -320,7 +340,7 @@ impl<S> CacheService<S> {
         let prefix = cache.engine().prefix_number();
         let Some(key) = asked.key(prefix, &self.settings) else {
             let request = Request::from_parts(asked.parts, Q::default());
-            return self.pass_on(request, Forward::Bypass);
+            return self.pass_on(cache, request, Forward::Bypass, Some(Reason::Key));
         };
         if let Some(reply) = exchange::find_local(&cache, &self.settings, &asked, &key) {
             return CacheFuture(Outcome::Ready(ready(Ok(reply))));
@@ -356,11 +376,17 @@ impl<S> CacheService<S> {
                 // All begin at once, so that none is lost if the client goes away.
                 join_all(targets.iter().map(invalidate).collect()).await;
             }
-            Ok(settings.passed_on(response, Forward::Method))
+            Ok(settings.passed_on(response, cache.http(), Forward::Method, None))
         })
     }
 
-    fn pass_on<Q, B>(&mut self, request: Request<Q>, why: Forward) -> CacheFuture<S::Error>
+    fn pass_on<Q, B>(
+        &mut self,
+        cache: Cache,
+        request: Request<Q>,
+        forward: Forward,
+        reason: Option<Reason>,
+    ) -> CacheFuture<S::Error>
     where
         S: Service<Request<Q>, Response = Response<B>>,
         S::Future: Send + 'static,
@@ -370,8 +396,8 @@ impl<S> CacheService<S> {
         let settings = Arc::clone(&self.settings);
         let response = self.inner.call(request);
         CacheFuture::of(async move {
-            let response = response.await?.map(Body::new);
-            Ok(settings.passed_on(response, why))
+            let response = pass(response).await?;
+            Ok(settings.passed_on(response, cache.http(), forward, reason))
         })
     }
 
@@ -383,6 +409,17 @@ impl<S> CacheService<S> {
         let unready = self.inner.clone();
         std::mem::replace(&mut self.inner, unready)
     }
+}
+
+/// Awaits a response that is passed on as it comes.
+async fn pass<B, E>(
+    response: impl Future<Output = Result<Response<B>, E>>,
+) -> Result<Response<Body>, E>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum_core::BoxError>,
+{
+    Ok(response.await?.map(Body::new))
 }
 
 /// Whether a request has a body, or says that it has one.

@@ -8,30 +8,32 @@ use crate::value::Codec;
 
 /// A response as a coder sees it: the length of the encoded head in four bytes, big-endian, the head, and
 /// the body. Header values are bytes, as HTTP has them.
-pub(crate) struct Message {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+pub(super) struct Message {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Whether the `ETag` was made by the cache.
+    pub(super) has_made_tag: bool,
 }
 
+/// The head: status, whether the tag was made by the cache, and headers.
+type Head = (u16, bool, Vec<(String, Vec<u8>)>);
+
 impl Message {
-    pub(crate) fn encode<'a, C: Codec>(
-        codec: &C,
-        status: StatusCode,
-        headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
-        body: &[u8],
-    ) -> Result<Vec<u8>, Error> {
-        let headers: Vec<(&str, &[u8])> = headers
+    pub(super) fn encode<C: Codec>(&self, codec: &C) -> Result<Vec<u8>, Error> {
+        let headers: Vec<(&str, &[u8])> = self
+            .headers
+            .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
-        let head = codec.encode(&(status.as_u16(), headers))?;
-        let body = codec.encode_body(body)?;
+        let head = codec.encode(&(self.status.as_u16(), self.has_made_tag, headers))?;
+        let body = codec.encode_body(&self.body)?;
         Ok([&counted(&head)?[..], &body].concat())
     }
 
-    pub(crate) fn decode<C: Codec>(codec: &C, bytes: &[u8]) -> Result<Self, Error> {
+    pub(super) fn decode<C: Codec>(codec: &C, bytes: &[u8]) -> Result<Self, Error> {
         let (head, body) = split_counted(bytes)?;
-        let (status, pairs) = codec.decode::<(u16, Vec<(String, Vec<u8>)>)>(head)?;
+        let (status, has_made_tag, pairs) = codec.decode::<Head>(head)?;
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             let name = HeaderName::try_from(name).map_err(|_| damaged())?;
@@ -42,14 +44,15 @@ impl Message {
             status: StatusCode::from_u16(status).map_err(|_| damaged())?,
             headers,
             body: Bytes::from(codec.decode_body(body)?),
+            has_made_tag,
         })
     }
 
-    /// About how many bytes headers and a body take in this process.
-    pub(crate) fn size(headers: &HeaderMap, body: &[u8]) -> usize {
+    /// About how many bytes headers take in this process.
+    pub(super) fn size(headers: &HeaderMap) -> usize {
         let header =
             |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 64;
-        headers.iter().map(header).sum::<usize>() + body.len()
+        headers.iter().map(header).sum()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,7 +10,7 @@ use axum_core::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-pub(crate) type FrameResult = Result<Frame<Bytes>, axum_core::Error>;
+pub(super) type FrameResult = Result<Frame<Bytes>, axum_core::Error>;
 
 /// What became of a body.
 pub(crate) enum Gathered {
@@ -33,7 +34,7 @@ pub(crate) async fn gather(mut body: Body, limit: usize) -> Gathered {
     let mut frames = VecDeque::new();
     let mut length = 0_usize;
     loop {
-        match poll_fn(|context| Poll::Ready(Pin::new(&mut body).poll_frame(context))).await {
+        match poll_fn(|context| Poll::Ready(poll_caught(&mut body, context))).await {
             Poll::Ready(None) => {
                 let is_short = announced.is_some_and(|announced| announced != length as u64);
                 let body = join(frames, length);
@@ -51,6 +52,30 @@ pub(crate) async fn gather(mut body: Body, limit: usize) -> Gathered {
             }
             Poll::Pending => return Gathered::Streaming(Body::new(Resumed { frames, rest: body })),
         }
+    }
+}
+
+/// Polls a body. One that panics breaks off, since the client that it was made for does not poll it.
+pub(super) fn poll_caught(body: &mut Body, context: &mut Context<'_>) -> Poll<Option<FrameResult>> {
+    let poll = || Pin::new(&mut *body).poll_frame(context);
+    match catch_unwind(AssertUnwindSafe(poll)) {
+        Ok(poll) => poll,
+        Err(_) => {
+            *body = Body::new(Ended);
+            Poll::Ready(Some(Err(axum_core::Error::new("the body panicked"))))
+        }
+    }
+}
+
+/// What is left of a body that has panicked: nothing, and no word of how long it would have been.
+struct Ended;
+
+impl HttpBody for Ended {
+    type Data = Bytes;
+    type Error = axum_core::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<FrameResult>> {
+        Poll::Ready(None)
     }
 }
 

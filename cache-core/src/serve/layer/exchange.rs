@@ -14,11 +14,11 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use crate::engine::{Found, Look, Times, times_of};
-use crate::http::{Forward, Target, has_validator, make_complete};
+use crate::http::{CacheStatus, Forward, Target, make_complete, selects, stands_in_for};
 use crate::key::Key;
 use crate::local::AnyEntry;
 use crate::registry::Cache;
-use crate::runtime::{Due, End, Purpose, detach};
+use crate::runtime::{Company, Due, End, Purpose, detach, go_on_for};
 use crate::stats::Origin;
 use crate::tier::Change;
 
@@ -27,8 +27,7 @@ use super::asked::{Asked, key_of};
 use super::pending::{Answered, Fetched, Pending, Turn, response_of};
 use super::place::{Place, variant_key};
 use super::plan::Arrival;
-use super::reply::{COLLAPSED, HIT, Replies, forwarded, not_stored};
-use super::stored::{Merit, Stored, StoredResponse};
+use super::stored::{Stored, StoredResponse, Usability};
 
 /// How often a request looks in another place, before it is passed on.
 const MOST_TURNS: usize = 4;
@@ -41,29 +40,24 @@ pub(super) fn find_local(
     key: &Key,
 ) -> Option<Response<Body>> {
     let engine = cache.engine();
-    let serve = |key: &Key, stored: &StoredResponse, entry: &AnyEntry, now: u64| {
+    let serve = |stored: &StoredResponse, entry: &AnyEntry, now: u64| {
         let times = times_of(entry, now);
-        if stored.merit(asked, times) != Merit::Served {
+        if stored.usability(asked, times) != Usability::Served {
             return None;
         }
         engine.local_hit(layer.site);
-        let replies = Replies {
-            cache,
-            layer,
-            asked,
-            key,
-        };
-        Some(replies.hit(stored, times, HIT))
+        let replies = layer.replies(cache.http(), asked);
+        Some(replies.hit(&stored.response, &stored.facts(times), CacheStatus::HIT))
     };
     let (entry, now) = engine.find_local(key.local())?;
     let variants = match engine.downcast::<Stored>(layer.site, &entry)? {
-        Stored::Response(stored) => return serve(key, stored, &entry, now),
+        Stored::Response(stored) => return serve(stored, &entry, now),
         Stored::Variants(variants) => variants,
     };
     let key = variant_key(key, variants, asked);
     let (entry, now) = engine.find_local(key.local())?;
     match engine.downcast::<Stored>(layer.site, &entry)? {
-        Stored::Response(stored) => serve(&key, stored, &entry, now),
+        Stored::Response(stored) => serve(stored, &entry, now),
         Stored::Variants(_) => None,
     }
 }
@@ -136,21 +130,25 @@ where
             }
             return Ok(turn);
         }
-        let asked = &pending.asked;
-        if asked.directives.only_if_cached {
-            return Ok(Turn::reply(not_stored()));
+        let asks = &pending.asked.asks;
+        if asks.directives.only_if_cached {
+            let reply = pending.replies().not_stored(CacheStatus::default());
+            return Ok(Turn::reply(reply));
         }
-        if asked.is_head {
+        if asks.form.is_head {
             let (head, body) = self.pass(self.reason(&due.look)).await?.into_parts();
             pending.compare(place, &due.look, &head).await;
             return Ok(Turn::reply(Response::from_parts(head, body)));
         }
         let stored = response_of(&due.look);
-        let can_validate = stored.is_some_and(|stored| has_validator(&stored.headers));
-        if asked.is_ranged && !can_validate {
+        let can_validate = stored.is_some_and(|stored| stored.response.can_be_validated());
+        if asks.form.is_ranged && !can_validate {
             return self.pass(Forward::Partial).await.map(Turn::reply);
         }
-        self.finish(place, due, ended).await
+        let company = Company::of(&mut due, &pending.cache, &place.key);
+        let (this, place) = (Arc::clone(self), place.clone());
+        let work = async move { this.finish(&place, due, ended).await };
+        go_on_for(company, Box::pin(work), drain_turn).await
     }
 
     /// Answers the request by what was found at first. What is of no use is forgotten.
@@ -160,32 +158,33 @@ where
         if let Some(next) = pending.elsewhere(place, found, due.look.ticket) {
             return Some(Turn::Elsewhere(next));
         }
-        let merit = pending.merit(place, found);
+        let usability = pending.usability(place, found);
         if let Stored::Response(stored) = &found.value
-            && matches!(merit, Merit::Served | Merit::ServedStale)
+            && matches!(usability, Usability::Served | Usability::ServedStale)
         {
-            let reply = pending.replies(place).hit(stored, found.times, HIT);
+            let reply = self.hit(stored, found.times, CacheStatus::HIT);
             pending.path(&place.key).hit(found.origin, found.times);
             // What answers HEAD is not stored.
-            if merit == Merit::ServedStale && !pending.asked.is_head {
+            if usability == Usability::ServedStale && !pending.asked.asks.form.is_head {
                 due.refreshing = pending.engine().refreshes().begin(&place.key);
             }
             return Some(Turn::reply(reply));
         }
-        if merit == Merit::Foreign {
+        if usability == Usability::Foreign {
             due.look.found = None;
         }
         None
     }
 
+    fn hit(&self, stored: &StoredResponse, times: Times, status: CacheStatus) -> Response<Body> {
+        let replies = self.pending.replies();
+        replies.hit(&stored.response, &stored.facts(times), status)
+    }
+
     /// Fetches the response in the background.
     async fn refresh(self: &Arc<Self>, place: Place, due: Due<Stored>, ended: u64) {
         let this = Arc::clone(self);
-        let work = async move {
-            if let Ok(Turn::Reply(reply)) = this.finish(&place, due, ended).await {
-                drain(reply.into_body()).await;
-            }
-        };
+        let work = async move { drain_turn(this.finish(&place, due, ended).await).await };
         if let Err(work) = detach(&self.pending.cache, Box::pin(work)) {
             work.await;
         }
@@ -207,7 +206,7 @@ where
             refreshing: _refreshing,
             ..
         } = due;
-        if !pending.asked.may_be_answered() {
+        if !self.may_wait(place) {
             let (answered, _) = self.fetch(place, look, &purpose).await;
             return Ok(answered?.turn);
         }
@@ -221,6 +220,14 @@ where
         Ok(together.await?.turn)
     }
 
+    /// Whether the request waits for another one that fetches the same. It does not where that is of no use: where it
+    /// wants an answer of its own, tells who sent it, or is for what could not be stored a moment ago.
+    fn may_wait(&self, place: &Place) -> bool {
+        let asked = &self.pending.asked;
+        let is_storable = || !self.pending.engine().unstorable().knows(&place.key);
+        asked.asks.may_be_answered() && !asked.is_personal && is_storable()
+    }
+
     /// Answers by what has come meanwhile, or fetches.
     async fn answer(
         &self,
@@ -232,9 +239,9 @@ where
         let path = pending.path(&place.key);
         let answers = |found: &Found<Stored>| match &found.value {
             Stored::Variants(_) => place.index.is_none(),
-            Stored::Response(_) => match pending.merit(place, found) {
-                Merit::Served => !purpose.is_refresh || path.is_newer(found, purpose),
-                Merit::ServedStale => !purpose.is_refresh,
+            Stored::Response(_) => match pending.usability(place, found) {
+                Usability::Served => !purpose.is_refresh || path.is_newer(found, purpose),
+                Usability::ServedStale => !purpose.is_refresh,
                 _ => false,
             },
         };
@@ -248,7 +255,7 @@ where
             }
             if let Stored::Response(stored) = &found.value {
                 path.serve(purpose, found);
-                let reply = pending.replies(place).hit(stored, found.times, HIT);
+                let reply = self.hit(stored, found.times, CacheStatus::HIT);
                 let end = End::Valid(found.times, look.validity());
                 return of((Answered::shared(reply, (**stored).clone()), end));
             }
@@ -271,17 +278,20 @@ where
         let pending = &self.pending;
         let path = pending.path(&place.key);
         let reason = self.reason(&look);
-        let merit = look.found.as_ref().map(|found| pending.merit(place, found));
-        if merit == Some(Merit::Foreign) {
+        let found = look.found.as_ref();
+        let usability = found.map(|found| pending.usability(place, found));
+        if usability == Some(Usability::Foreign) {
             look.found = None;
         }
         let stands_in = matches!(
-            merit,
-            Some(Merit::ServedStale | Merit::Validated { stands_in: true })
+            usability,
+            Some(Usability::ServedStale | Usability::Validated { stands_in: true })
         );
         let stored = response_of(&look);
-        let validated = stored.filter(|stored| has_validator(&stored.headers));
-        let asking = self.ask(validated.map(|stored| &stored.headers));
+        let validated = stored
+            .filter(|stored| stored.response.can_be_validated())
+            .map(|stored| stored.response.origin_headers());
+        let asking = self.ask(validated.as_ref());
         let computed = path.compute(purpose, stands_in, asking).await;
         let fetched = Fetched {
             place,
@@ -293,10 +303,11 @@ where
             reason,
         };
         let failure = match computed.outcome {
-            Ok(Ok(response)) if !is_failure(response.status()) => {
-                let status = response.status();
-                return of(match validated {
-                    Some(stored) if status == StatusCode::NOT_MODIFIED => {
+            Ok(Ok(response)) if !stands_in_for(response.status()) => {
+                let is_current =
+                    validated.is_some() && response.status() == StatusCode::NOT_MODIFIED;
+                return of(match stored {
+                    Some(stored) if is_current => {
                         let update = response.into_parts().0.headers;
                         pending.freshen(&fetched, stored, update).await
                     }
@@ -309,9 +320,9 @@ where
         };
         if stands_in && let (Some(found), Some(stored)) = (&look.found, stored) {
             path.stand_in(purpose, found);
-            let mut status = forwarded(reason, false);
+            let mut status = CacheStatus::forwarded(reason);
             status.forward_status = failure.status();
-            let reply = pending.replies(place).hit(stored, found.times, status);
+            let reply = self.hit(stored, found.times, status);
             let end = End::Valid(found.times, look.validity());
             return of((Answered::shared(reply, stored.clone()), end));
         }
@@ -327,10 +338,9 @@ where
         let Stored::Response(stored) = &found.value else {
             return None;
         };
-        let merit = self.pending.merit(place, found);
-        matches!(merit, Merit::Served | Merit::ServedStale).then(|| {
-            let replies = self.pending.replies(place);
-            let reply = replies.hit(stored, found.times, COLLAPSED);
+        let usability = self.pending.usability(place, found);
+        matches!(usability, Usability::Served | Usability::ServedStale).then(|| {
+            let reply = self.hit(stored, found.times, CacheStatus::COLLAPSED);
             Answered::shared(reply, (**stored).clone())
         })
     }
@@ -354,11 +364,25 @@ where
     async fn pass(&self, reason: Forward) -> Result<Response<Body>, S::Error> {
         let parts = self.pending.asked.parts.clone();
         let response = self.call(Request::from_parts(parts, Q::default())).await?;
-        Ok(self.pending.layer.passed_on(response, reason))
+        let http = self.pending.cache.http();
+        Ok(self.pending.layer.passed_on(response, http, reason, None))
     }
 
-    /// Asks the service for the complete response, or whether the stored one is current.
+    /// Asks the service for the complete response, or whether the stored one is current. An answer that speaks of another
+    /// response than the stored one says nothing of that, and is of no use itself: the response is then asked for
+    /// (RFC 9111 section 4.3.4).
     async fn ask(&self, stored: Option<&HeaderMap>) -> Result<Response<Body>, S::Error> {
+        let response = self.ask_once(stored).await?;
+        let Some(stored) = stored.filter(|_| response.status() == StatusCode::NOT_MODIFIED) else {
+            return Ok(response);
+        };
+        match selects(stored, response.headers()) {
+            true => Ok(response),
+            false => self.ask_once(None).await,
+        }
+    }
+
+    async fn ask_once(&self, stored: Option<&HeaderMap>) -> Result<Response<Body>, S::Error> {
         let mut parts = self.pending.asked.parts.clone();
         make_complete(&mut parts.headers, stored);
         self.call(Request::from_parts(parts, Q::default())).await
@@ -398,12 +422,14 @@ fn stored_of<E>(answered: &Result<Answered, E>) -> Option<&Stored> {
     answered.as_ref().ok()?.stored.as_ref()
 }
 
-/// Whether a stored response may stand in for one of this status (RFC 5861 section 4).
-fn is_failure(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
-}
-
 /// Reads a body to its end.
 async fn drain(mut body: Body) {
     while let Some(Ok(_)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {}
+}
+
+/// Reads what was fetched to its end, so that it is stored.
+async fn drain_turn<E>(turn: Result<Turn, E>) {
+    if let Ok(Turn::Reply(reply)) = turn {
+        drain(reply.into_body()).await;
+    }
 }

@@ -4,31 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_core::body::Body;
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, ETAG};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
+use http::{HeaderMap, Response, StatusCode, response};
 use http_body::Body as _;
 use tokio::runtime::Handle;
 
 use crate::access::Access;
-use crate::body::{Gathered, gather};
 use crate::engine::{Engine, Found, Look, Terms, Ticket, Times};
 use crate::entry::unique;
-use crate::hit_headers::HitHeaders;
-use crate::http::{Forward, entity_tag, freshened, moment, sort_names};
+use crate::http::{CacheStatus, Forward, Reason, freshened, moment, sort_names, stands_in_for};
 use crate::key::Key;
 use crate::registry::Cache;
+use crate::response::{CachedResponse, Fill, Gathered, Outcome, Replies, gather};
 use crate::runtime::{End, Path, detach};
 use crate::tags::TagList;
 use crate::value::RegistryCoder;
 
 use super::Settings;
 use super::asked::Asked;
-use super::fill::{Fill, Filling, Outcome};
+use super::filling::Filling;
 use super::place::{Place, variant_key};
 use super::plan::{Arrival, MOST_NAMES, Plan, Planner};
-use super::reply::{COLLAPSED, Replies, forwarded};
-use super::stored::{Merit, Stored, StoredResponse, Variants};
+use super::stored::{Stored, StoredResponse, Usability, Variants};
 
 /// How long others wait for a body whose length is not known, and for something to come of one whose length
 /// is.
@@ -104,29 +100,24 @@ impl Pending {
 
     pub(super) fn path<'a>(&'a self, key: &'a Key) -> Path<'a, Stored> {
         let access = Access::new::<RegistryCoder>();
-        Path::new(self.engine(), access, self.layer.site, key, &self.tags)
+        let path = Path::new(self.engine(), access, self.layer.site, key, &self.tags);
+        path.with_patience(self.cache.http().coalesce_timeout)
     }
 
-    pub(super) fn replies<'a>(&'a self, place: &'a Place) -> Replies<'a> {
-        Replies {
-            cache: &self.cache,
-            layer: &self.layer,
-            asked: &self.asked,
-            key: &place.key,
-        }
+    pub(super) fn replies(&self) -> Replies<'_> {
+        self.layer.replies(self.cache.http(), &self.asked)
     }
 
     /// What a stored value is good for. A response that stands in for an origin that fails does so without
     /// asking, where that has failed just now.
-    pub(super) fn merit(&self, place: &Place, found: &Found<Stored>) -> Merit {
+    pub(super) fn usability(&self, place: &Place, found: &Found<Stored>) -> Usability {
         let Stored::Response(stored) = &found.value else {
-            return Merit::Foreign;
+            return Usability::Foreign;
         };
-        match stored.merit(&self.asked, found.times) {
-            Merit::Validated { stands_in: true } if self.engine().refreshes().rests(&place.key) => {
-                Merit::ServedStale
-            }
-            merit => merit,
+        let rests = || self.engine().refreshes().rests(&place.key);
+        match stored.usability(&self.asked, found.times) {
+            Usability::Validated { stands_in: true } if rests() => Usability::ServedStale,
+            usability => usability,
         }
     }
 
@@ -152,26 +143,53 @@ impl Pending {
         stored: &StoredResponse,
         update: HeaderMap,
     ) -> (Answered, End) {
-        let place = fetched.place;
-        let headers = freshened(&stored.headers, update, moment(fetched.arrival.at));
-        let mut status = forwarded(fetched.reason, false);
-        status.forward_status = Some(StatusCode::NOT_MODIFIED.as_u16());
-        let Some(plan) = self.plan(stored.status, &headers, fetched.arrival) else {
-            self.forget(place).await;
-            let current = StoredResponse {
-                headers,
-                ..stored.clone()
-            };
-            let reply = self.replies(place).miss(&current, None, status);
-            return Answered::alone(Turn::reply(reply));
+        let headers = stored.response.origin_headers();
+        let headers = freshened(&headers, update, moment(fetched.arrival.at));
+        let status = CacheStatus::forwarded(fetched.reason).answered(StatusCode::NOT_MODIFIED);
+        let plan = match self.plan(stored.response.status(), &headers, fetched.arrival) {
+            Ok(plan) => plan,
+            Err(reason) => {
+                self.path(&fetched.place.key).end().await;
+                let current = stored.response.with_headers(headers);
+                let facts = stored.facts(Times::new(None));
+                let status = status.because(Some(reason));
+                let reply = self.replies().miss(&current, &facts, None, status);
+                return Answered::alone(Turn::reply(reply));
+            }
         };
         let current = stored.updated(&plan, &self.asked);
         let end = self.store(fetched, &current, plan.retention).await;
-        status.stored = matches!(end, End::Valid(..));
-        let reply = self
-            .replies(place)
-            .miss(&current, plan.age.as_ref(), status);
+        let reply = self.made(
+            &current,
+            &plan,
+            status.stored(matches!(end, End::Valid(..))),
+        );
         (Answered::shared(reply, current), end)
+    }
+
+    /// The reply of a response that has just come, or has been validated.
+    fn made(&self, stored: &StoredResponse, plan: &Plan, status: CacheStatus) -> Response<Body> {
+        let facts = stored.facts(Times::new(None));
+        let age = plan.age.as_ref();
+        self.replies().miss(&stored.response, &facts, age, status)
+    }
+
+    /// Passes on a response that is not stored. What is stored already ends, if it `replaces` that, since it is no
+    /// longer what the service answers.
+    async fn pass_on(
+        &self,
+        fetched: &Fetched<'_>,
+        response: Response<Body>,
+        reason: Reason,
+        replaces: bool,
+    ) -> (Answered, End) {
+        let status = response.status();
+        self.engine().unstorable().note(&fetched.place.key);
+        if replaces && !stands_in_for(status) {
+            self.path(&fetched.place.key).end().await;
+        }
+        let status = CacheStatus::forwarded(fetched.reason).because(Some(reason));
+        Answered::alone(Turn::reply(self.replies().unstored(response, status)))
     }
 
     /// Passes a response on, and stores it if that may be. `replaces` says whether an older one is stored.
@@ -181,44 +199,42 @@ impl Pending {
         response: Response<Body>,
         replaces: bool,
     ) -> (Answered, End) {
-        let place = fetched.place;
-        let limit = self.cache.http().max_body;
+        let http = self.cache.http();
         let least = usize::try_from(response.body().size_hint().lower());
-        let plan = self.plan(response.status(), response.headers(), fetched.arrival);
-        let plan = plan.filter(|_| least.is_ok_and(|least| least <= limit));
-        let Some(plan) = plan else {
-            if replaces {
-                self.forget(place).await;
-            }
-            let reply = self.replies(place).unstored(response, fetched.reason);
-            return Answered::alone(Turn::reply(reply));
+        let plan = match self.plan(response.status(), response.headers(), fetched.arrival) {
+            Ok(_) if least.is_ok_and(|least| least > http.max_body) => Err(Reason::TooLarge),
+            plan => plan,
+        };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(reason) => return self.pass_on(fetched, response, reason, replaces).await,
         };
         let (mut parts, body) = response.into_parts();
         let mut current = StoredResponse::announced(parts.status, &plan, &self.asked);
-        let age = plan.age.as_ref();
-        match gather(body, limit).await {
-            Gathered::Whole(body) if current.is_whole(&body) => {
-                current.take_body(body);
+        match gather(body, http.max_body).await {
+            Gathered::Whole(body) if current.response.announces(&body) => {
+                current.take_body(body, http.strong_etags);
                 let end = self.store(fetched, &current, plan.retention).await;
-                let status = forwarded(fetched.reason, matches!(end, End::Valid(..)));
-                let mut reply = self.replies(place).miss(&current, age, status);
+                let status =
+                    CacheStatus::forwarded(fetched.reason).stored(matches!(end, End::Valid(..)));
+                let mut reply = self.made(&current, &plan, status);
                 *reply.extensions_mut() = parts.extensions;
                 (Answered::shared(reply, current), end)
             }
             Gathered::Whole(body) | Gathered::Short(body) => {
                 let response = Response::from_parts(parts, Body::from(body));
-                let reply = self.replies(place).unstored(response, fetched.reason);
-                Answered::alone(Turn::reply(reply))
+                let reason = Reason::BrokenOff;
+                self.pass_on(fetched, response, reason, replaces).await
             }
-            // There is nobody who could read it in the background.
+            // There is no task that could read it in the background.
             Gathered::Streaming(body) if Handle::try_current().is_err() => {
                 let response = Response::from_parts(parts, body);
-                let reply = self.replies(place).unstored(response, fetched.reason);
-                Answered::alone(Turn::reply(reply))
+                let reason = Reason::Streams;
+                self.pass_on(fetched, response, reason, replaces).await
             }
             Gathered::Streaming(body) => {
-                let status = forwarded(fetched.reason, true);
-                let mut reply = self.replies(place).miss(&current, age, status);
+                let status = CacheStatus::forwarded(fetched.reason).stored(true);
+                let mut reply = self.made(&current, &plan, status);
                 std::mem::swap(reply.extensions_mut(), &mut parts.extensions);
                 // A client that is told that it has the body already reads nothing of it.
                 let is_read = reply.status() != StatusCode::NOT_MODIFIED;
@@ -259,17 +275,19 @@ impl Pending {
         self.cache.fills().insert(&place.key, &filling);
         let this = Arc::clone(self);
         let limit = self.cache.http().max_body;
+        let pump = fill.pump();
         let work = async move {
             let listed = Listed {
                 pending: &this,
                 key: &place.key,
                 filling: &filling,
             };
-            if let Outcome::Complete(body) = fill.pump(body, limit, is_read).await
-                && filling.head.is_whole(&body)
+            let outcome = pump.run(body, limit, is_read).await;
+            if let Outcome::Complete(body) = outcome
+                && filling.head.response.announces(&body)
             {
                 let mut whole = filling.head.clone();
-                whole.take_body(body);
+                whole.take_body(body, this.cache.http().strong_etags);
                 let fetched = Fetched {
                     place: &place,
                     ticket,
@@ -277,6 +295,8 @@ impl Pending {
                     reason,
                 };
                 this.store(&fetched, &whole, retention).await;
+            } else {
+                this.engine().unstorable().note(&place.key);
             }
             drop(listed);
         };
@@ -293,9 +313,9 @@ impl Pending {
             ..Times::new(None)
         };
         let is_usable = || {
-            let merit = filling.head.merit(&self.asked, times());
+            let usability = filling.head.usability(&self.asked, times());
             let ticket = filling.ticket;
-            merit == Merit::Served && self.engine().is_still_valid(ticket, now, &place.key)
+            usability == Usability::Served && self.engine().is_still_valid(ticket, now, &place.key)
         };
         if !is_usable() {
             return None;
@@ -307,7 +327,10 @@ impl Pending {
             }
         }
         let body = filling.fill.shared_reader(PATIENCE)?;
-        let mut reply = self.replies(place).hit(&filling.head, times(), COLLAPSED);
+        let head = &filling.head;
+        let facts = head.facts(times());
+        let replies = self.replies();
+        let mut reply = replies.hit(&head.response, &facts, CacheStatus::COLLAPSED);
         if reply.status() != StatusCode::NOT_MODIFIED {
             *reply.body_mut() = body;
         }
@@ -373,19 +396,21 @@ impl Pending {
     /// Brings a stored response up to date by a response to HEAD, or ends it if that is not of the same (RFC
     /// 9111 section 4.3.5).
     pub(super) async fn compare(&self, place: &Place, look: &Look<Stored>, head: &response::Parts) {
-        let Some(stored) = response_of(look).filter(|stored| stored.status == head.status) else {
+        let stored = response_of(look).filter(|stored| stored.response.status() == head.status);
+        let Some(stored) = stored else {
             return;
         };
-        if !stored.agrees_with(&head.headers) {
-            return self.forget(place).await;
+        if !stored.response.agrees_with(&head.headers) {
+            return self.path(&place.key).end().await;
         }
         let arrival = Arrival {
             at: self.engine().wall(),
             took: 0,
         };
         let update = head.headers.clone();
-        let headers = freshened(&stored.headers, update, moment(arrival.at));
-        if let Some(plan) = self.plan(stored.status, &headers, arrival) {
+        let headers = stored.response.origin_headers();
+        let headers = freshened(&headers, update, moment(arrival.at));
+        if let Ok(plan) = self.plan(stored.response.status(), &headers, arrival) {
             let fetched = Fetched {
                 place,
                 ticket: look.ticket,
@@ -397,18 +422,17 @@ impl Pending {
         }
     }
 
-    /// Ends what is stored at a place.
-    async fn forget(&self, place: &Place) {
-        if let Err(error) = self.engine().remove(&place.key).await {
-            self.engine().report(self.layer.site, &error);
-        }
-    }
-
-    fn plan(&self, status: StatusCode, headers: &HeaderMap, arrival: Arrival) -> Option<Plan> {
+    fn plan(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        arrival: Arrival,
+    ) -> Result<Plan, Reason> {
         let engine = self.engine();
         let planner = Planner {
             asked: &self.asked,
             layer: &self.layer,
+            http: self.cache.http(),
             aging: engine.aging(self.layer.site),
             default: self.layer.expire.or(engine.expire()),
         };
@@ -440,41 +464,36 @@ impl Drop for Listed<'_> {
 impl StoredResponse {
     /// A response whose body has not come yet.
     fn announced(status: StatusCode, plan: &Plan, asked: &Asked) -> Self {
-        Self {
-            status,
-            headers: plan.headers.clone(),
-            body: Bytes::new(),
-            is_on_its_way: true,
-            etag: None,
-            freshness: plan.freshness,
-            variant: asked.variant(&plan.names),
-            names: plan.names.clone(),
-            hit_headers: HitHeaders::default(),
-        }
+        Self::of(
+            CachedResponse::announced(status, plan.headers.clone()),
+            plan,
+            asked,
+        )
     }
 
     /// The same response with newer headers.
     fn updated(&self, plan: &Plan, asked: &Asked) -> Self {
-        Self {
-            body: self.body.clone(),
-            is_on_its_way: false,
-            etag: self.etag.clone(),
-            ..Self::announced(self.status, plan, asked)
-        }
+        Self::of(
+            self.response.with_headers(plan.headers.clone()),
+            plan,
+            asked,
+        )
     }
 
-    /// Whether a body is all that was announced (RFC 9111 section 3.3).
-    fn is_whole(&self, body: &[u8]) -> bool {
-        let announced = self.headers.get(CONTENT_LENGTH);
-        announced.is_none_or(|announced| *announced == HeaderValue::from(body.len()))
+    fn of(response: CachedResponse, plan: &Plan, asked: &Asked) -> Self {
+        Self {
+            response,
+            freshness: plan.freshness,
+            variant: asked.variant(&plan.names),
+            names: plan.names.clone(),
+        }
     }
 
     /// Takes its body, and a tag if it has none.
-    fn take_body(&mut self, body: Bytes) {
-        if !self.headers.contains_key(ETAG) && self.status == StatusCode::OK {
-            self.etag = Some(entity_tag(&body));
+    fn take_body(&mut self, body: bytes::Bytes, strong_etags: bool) {
+        self.response.take_body(body);
+        if self.response.status() == StatusCode::OK {
+            self.response.tag(strong_etags);
         }
-        self.body = body;
-        self.is_on_its_way = false;
     }
 }

@@ -1,0 +1,769 @@
+//! The path of a request through a cached handler.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_core::body::Body;
+use axum_core::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::access::Access;
+use crate::axum::{CacheRequest, CacheResponse, RequestHead, Wishes};
+use crate::engine::{Found, Look, Terms, Times, times_of};
+use crate::http::{
+    CacheStatus, Candidate, Forward, HttpSettings, Reason, ResponseDirectives, add_vary, admit,
+    explicit_lifetime, forwarded, is_personal, moment, stands_in_for,
+};
+use crate::key::KeyWriter;
+use crate::limit::timed_out;
+use crate::policy::{Aging, Verdict};
+use crate::registry::with_current;
+use crate::response::{CachedResponse, Facts, Gathered, Replies, Told, gather, with_cache_status};
+use crate::runtime::{
+    Answer, AskedFor, CallKey, Due, End, First, Lookup, MakeKeyBuilder, Miss, Path, Purpose,
+    Settled, Spare, detach, look_up, uninitialized, wait_softly,
+};
+use crate::site::Site;
+use crate::tags::TagList;
+use crate::value::{CoderChoice, Shape};
+
+use super::asks::Asks;
+
+/// Looks up a request to a cached handler. A response in this process is found and answered here,
+/// before anything is awaited.
+///
+/// `is_shared` says whether the parameters of the handler show nothing of who asks.
+pub fn handler<C: CoderChoice>(
+    site: &'static Site,
+    _coder: C,
+    builder: Option<MakeKeyBuilder>,
+    is_shared: bool,
+    request: &impl RequestHead,
+    response: &CacheResponse,
+    write_key: impl FnOnce(&mut KeyWriter),
+) -> HandlerCall<C> {
+    let headers = request.headers();
+    let mut passed = None;
+    let lookup = with_current(|cache| {
+        let settings = cache.http();
+        let asks = match Asks::of(request.method(), headers, settings) {
+            Ok(asks) => asks,
+            Err((forward, reason)) => {
+                passed = Passed::new(settings, forward, reason);
+                return Lookup::Bypass;
+            }
+        };
+        // A key builder may count what tells who asks.
+        let is_shared = is_shared && cache.key_builder_ref().is_none();
+        let mut refusal = Reason::Key;
+        let mut sees_headers = false;
+        let write_key = |key: &mut KeyWriter| {
+            write_key(key);
+            sees_headers = builder.is_none() && key.has_seen_headers();
+            if sees_headers {
+                write_seen_headers(key, headers, site, &asks, settings);
+            }
+            key.request(request, site.vary_names());
+            if key.is_refused() {
+                refusal = key.bypass_reason();
+            }
+        };
+        let lookup = look_up(cache, site, builder, write_key, |engine, entry, now| {
+            let times = times_of(entry, now);
+            let stored = engine.downcast::<CachedResponse>(site, entry)?;
+            accepts(&asks, times).then(|| {
+                let facts = facts(
+                    times,
+                    told(site, settings, engine.aging(site), is_shared, &asks),
+                );
+                replies(settings, &asks, headers).hit(stored, &facts, CacheStatus::HIT)
+            })
+        });
+        match lookup {
+            Lookup::Hit(reply) => Lookup::Hit(reply),
+            Lookup::Bypass => {
+                let reason = match cache.is_enabled() {
+                    true => refusal,
+                    false => Reason::SwitchedOff,
+                };
+                passed = Passed::new(settings, Forward::Bypass, Some(reason));
+                Lookup::Bypass
+            }
+            Lookup::Miss(miss) => {
+                let mut pending = Pending::new(*miss, asks, is_shared, request, response);
+                pending.sees_headers = sees_headers;
+                Lookup::Miss(pending)
+            }
+        }
+    });
+    HandlerCall {
+        site,
+        lookup: lookup.unwrap_or_else(|| uninitialized(site)),
+        passed,
+        response: response.clone(),
+        timeout: None,
+        coder: PhantomData,
+    }
+}
+
+/// Makes what a handler can see through the headers of the request part of the key, beside those that `vary` names:
+/// those by which programs make links. A request that tells who sent it, or that is not what it seems, is kept out.
+fn write_seen_headers(
+    key: &mut KeyWriter,
+    headers: &HeaderMap,
+    site: &Site,
+    asks: &Asks,
+    settings: &HttpSettings,
+) {
+    let overview = &asks.overview;
+    if overview.is_disguised {
+        key.bypass_for(Reason::MethodOverride);
+    }
+    if overview.has_credentials && is_personal(headers, site.vary_names(), &settings.notable) {
+        key.bypass_for(Reason::Credentials);
+    }
+    if overview.is_forwarded {
+        key.links(forwarded(headers, &settings.notable));
+    }
+}
+
+/// What a request that was passed on is told, where that is asked for.
+struct Passed {
+    cache: Arc<str>,
+    status: CacheStatus,
+}
+
+impl Passed {
+    fn new(settings: &HttpSettings, forward: Forward, reason: Option<Reason>) -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            cache: Arc::clone(settings.cache_status.as_ref()?),
+            status: CacheStatus::forwarded(forward).because(reason),
+        }))
+    }
+}
+
+/// Whether a stored response would do. `max-stale` asks for no more than what the function offers by itself.
+fn accepts(asks: &Asks, times: Times) -> bool {
+    let rest = times
+        .remaining
+        .map(|rest| i64::try_from(rest).unwrap_or(i64::MAX));
+    asks.accepts(times.age, rest)
+}
+
+fn facts(times: Times, told: Told) -> Facts {
+    let ttl = times.remaining.map(|remaining| {
+        let seconds = |milliseconds: u64| i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
+        match times.is_stale() {
+            true => -seconds(times.stale),
+            false => seconds(remaining),
+        }
+    });
+    Facts {
+        age: times.age / 1000,
+        ttl,
+        told,
+    }
+}
+
+/// What a client is told of how long a reply is good for: what the attribute says, else what the cache says, else
+/// what follows from what the handler can see. A reply that may depend on who asks is offered to no shared cache.
+fn told(site: &Site, settings: &HttpSettings, aging: Aging, is_shared: bool, asks: &Asks) -> Told {
+    if let Some(given) = site.cache_control_value() {
+        return Told::Given(HeaderValue::from_static(given));
+    }
+    let is_shared = is_shared && !asks.overview.has_credentials;
+    match &settings.cache_control {
+        Some(given) if is_shared || given.keeps_apart => Told::Given(given.value.clone()),
+        _ if is_shared => Told::Shared {
+            stale_while_revalidate: aging.stale_while_revalidate.as_secs(),
+            stale_if_error: aging.stale_if_error.as_secs(),
+        },
+        _ => Told::Private,
+    }
+}
+
+fn replies<'a>(settings: &'a HttpSettings, asks: &Asks, request: &'a HeaderMap) -> Replies<'a> {
+    Replies {
+        settings,
+        cache_status: settings.cache_status.as_deref(),
+        form: asks.form,
+        request,
+    }
+}
+
+/// A request to a cached handler that has been looked up.
+#[must_use = "a call does nothing until it is run"]
+pub struct HandlerCall<C> {
+    site: &'static Site,
+    lookup: Lookup<Response, Box<Pending>>,
+    passed: Option<Box<Passed>>,
+    response: CacheResponse,
+    timeout: Option<Duration>,
+    coder: PhantomData<C>,
+}
+
+impl<C: CoderChoice> HandlerCall<C> {
+    /// Writes the tags that the response gets if it is computed.
+    pub fn tags(mut self, write: impl FnOnce(&mut TagList)) -> Self {
+        if let Lookup::Miss(pending) = &mut self.lookup {
+            write(&mut pending.miss.tags);
+        }
+        self
+    }
+
+    /// Sets how long the computation may take. The reply is 504 Gateway Timeout if it takes longer.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Gives the reply that was found, or awaits `future` and stores what `rules` and the response
+    /// itself let it.
+    pub fn run<S, F, R>(
+        self,
+        _shape: S,
+        future: F,
+        rules: R,
+    ) -> Answer<Response, impl Future<Output = Response>>
+    where
+        S: Shape<Returned: IntoResponse>,
+        F: Future<Output = S::Returned>,
+        R: FnOnce(&S::Stored) -> Verdict,
+    {
+        let pending = match self.lookup {
+            Lookup::Hit(reply) => return Answer::Ready(reply),
+            lookup => lookup.into_miss(),
+        };
+        let limited = within(self.site, self.timeout, future);
+        Answer::Pending(Box::pin(respond::<S, C, _, R>(
+            pending.ok_or(self.passed),
+            self.response,
+            limited,
+            rules,
+        )))
+    }
+
+    /// As [`run`](Self::run), for a computation that can outlive the request: where there is a
+    /// response to serve meanwhile, it runs in the background.
+    pub fn run_owned<S, F, R>(
+        self,
+        _shape: S,
+        future: F,
+        rules: R,
+    ) -> Answer<Response, impl Future<Output = Response>>
+    where
+        S: Shape<Returned: IntoResponse + Send> + 'static,
+        F: Future<Output = S::Returned> + Send + 'static,
+        R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
+    {
+        let pending = match self.lookup {
+            Lookup::Hit(reply) => return Answer::Ready(reply),
+            lookup => lookup.into_miss(),
+        };
+        let limited = within(self.site, self.timeout, future);
+        Answer::Pending(Box::pin(respond_owned::<S, C, _, R>(
+            pending.ok_or(self.passed),
+            self.response,
+            limited,
+            rules,
+        )))
+    }
+}
+
+/// Answers a request whose computation borrows: it runs here, or not at all.
+async fn respond<S, C, F, R>(
+    pending: Result<Box<Pending>, Option<Box<Passed>>>,
+    response: CacheResponse,
+    future: F,
+    rules: R,
+) -> Response
+where
+    S: Shape<Returned: IntoResponse>,
+    C: CoderChoice,
+    F: Future<Output = Result<S::Returned, Response>>,
+    R: FnOnce(&S::Stored) -> Verdict,
+{
+    let pending = match pending {
+        Ok(pending) => pending,
+        Err(passed) => return bypass(passed, response, future).await,
+    };
+    let exchange = pending.resolve::<C>(response).await;
+    match exchange.first_look().await {
+        First::Answer(answered) => answered.reply,
+        // In a box of its own, since a hit in a shared store has no use for its room.
+        First::Due(_, due) | First::Miss(due) => {
+            Box::pin(exchange.finish::<S, F, R>(due, future, rules)).await
+        }
+    }
+}
+
+/// Answers a request whose computation can outlive it.
+async fn respond_owned<S, C, F, R>(
+    pending: Result<Box<Pending>, Option<Box<Passed>>>,
+    response: CacheResponse,
+    future: F,
+    rules: R,
+) -> Response
+where
+    S: Shape<Returned: IntoResponse + Send> + 'static,
+    C: CoderChoice,
+    F: Future<Output = Result<S::Returned, Response>> + Send + 'static,
+    R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
+{
+    let pending = match pending {
+        Ok(pending) => pending,
+        Err(passed) => return bypass(passed, response, future).await,
+    };
+    let exchange = pending.resolve::<C>(response).await;
+    let cache = exchange.call.cache.clone();
+    match exchange.first_look().await {
+        First::Answer(answered) => answered.reply,
+        First::Due(answered, due) => {
+            let work = async move { exchange.finish::<S, F, R>(due, future, rules).await };
+            match detach(&cache, Box::pin(work)) {
+                Ok(()) => answered.reply,
+                Err(work) => work.await,
+            }
+        }
+        First::Miss(mut due) => {
+            let accept = |found| Some(exchange.accept(found, CacheStatus::HIT)?.reply);
+            let spare = Spare::of(&exchange.path(), &due, accept);
+            let purpose = due.purpose();
+            let work = async move { exchange.finish::<S, F, R>(due, future, rules).await };
+            wait_softly(&cache, Box::pin(work), spare, &purpose).await
+        }
+    }
+}
+
+/// Awaits a handler, for so long at most if there is a limit; after that, gives the reply that says so.
+async fn within<R>(
+    site: &'static Site,
+    limit: Option<Duration>,
+    handler: impl Future<Output = R>,
+) -> Result<R, Response> {
+    let Some(limit) = limit else {
+        return Ok(handler.await);
+    };
+    tokio::time::timeout(limit, handler).await.map_err(|_| {
+        timed_out(site, limit);
+        StatusCode::GATEWAY_TIMEOUT.into_response()
+    })
+}
+
+/// Runs a handler as if there were no cache.
+async fn bypass<R: IntoResponse>(
+    passed: Option<Box<Passed>>,
+    response: CacheResponse,
+    future: impl Future<Output = Result<R, Response>>,
+) -> Response {
+    let reply = match future.await {
+        Ok(returned) => returned.into_response(),
+        Err(reply) => reply,
+    };
+    let reply = with_headers(reply, response.take().headers);
+    match passed {
+        Some(passed) => with_cache_status(reply, Some(&passed.cache), passed.status),
+        None => reply,
+    }
+}
+
+/// A request that was not answered at once.
+struct Exchange<C> {
+    call: AskedFor,
+    asks: Asks,
+    is_shared: bool,
+    sees_headers: bool,
+    request: CacheRequest,
+    response: CacheResponse,
+    coder: PhantomData<C>,
+}
+
+/// A reply, and the stored response that it was made from.
+struct Answered {
+    reply: Response,
+    stored: Option<CachedResponse>,
+}
+
+impl<C: CoderChoice> Exchange<C> {
+    fn path(&self) -> Path<'_, CachedResponse> {
+        let path = self.call.path(Access::new::<C>());
+        path.with_patience(self.settings().coalesce_timeout)
+    }
+
+    fn settings(&self) -> &HttpSettings {
+        self.call.cache.http()
+    }
+
+    async fn first_look(&self) -> First<Answered, CachedResponse> {
+        let accept = |found| self.accept(found, CacheStatus::HIT);
+        match self.path().first_look(accept).await {
+            // What answers HEAD is not stored.
+            First::Due(answered, _) if self.asks.form.is_head => First::Answer(answered),
+            first => first,
+        }
+    }
+
+    /// Computes a response, together with others if they can use it, and stores it.
+    async fn finish<S, F, R>(&self, mut due: Due<CachedResponse>, future: F, rules: R) -> Response
+    where
+        S: Shape<Returned: IntoResponse>,
+        F: Future<Output = Result<S::Returned, Response>>,
+        R: FnOnce(&S::Stored) -> Verdict,
+    {
+        let path = self.path();
+        let purpose = due.purpose();
+        let Due {
+            start,
+            look,
+            refreshing: _refreshing,
+            ..
+        } = due;
+        if !self.asks.may_share() || path.engine.unstorable().knows(path.key) {
+            let settled = Settled::computation(look, None);
+            let answer = self.answer::<S, F, R>(&path, settled, &purpose, future, rules);
+            return answer.await.0.reply;
+        }
+        let answer = |first, (future, rules)| async {
+            let settled = path.settle(first, &purpose).await;
+            self.answer::<S, F, R>(&path, settled, &purpose, future, rules)
+                .await
+        };
+        let call = (future, rules);
+        let accept = |found| self.accept(found, CacheStatus::COLLAPSED);
+        let together = path.together(start, Some(look), call, answer, Answered::stored, accept);
+        together.await.reply
+    }
+
+    /// Answers the request by what the store has, or computes and stores. What was found stands in for
+    /// a computation that fails.
+    async fn answer<S, F, R>(
+        &self,
+        path: &Path<'_, CachedResponse>,
+        settled: Settled<CachedResponse>,
+        purpose: &Purpose,
+        future: F,
+        rules: R,
+    ) -> (Answered, End)
+    where
+        S: Shape<Returned: IntoResponse>,
+        F: Future<Output = Result<S::Returned, Response>>,
+        R: FnOnce(&S::Stored) -> Verdict,
+    {
+        let Settled {
+            mut look,
+            answers,
+            lease: _lease,
+        } = settled;
+        let validity = look.validity();
+        let forward = forward_reason(&look);
+        let found = look.found.take();
+        let replaces = found.is_some();
+        let found = found.filter(|found| accepts(&self.asks, found.times));
+        if answers && let Some(found) = found {
+            path.serve(purpose, &found);
+            let end = End::Valid(found.times, validity);
+            return (self.hit(found, CacheStatus::HIT), end);
+        }
+        if self.asks.directives.only_if_cached {
+            return Answered::alone(self.replies().not_stored(CacheStatus::default()));
+        }
+        let computed = path.compute(purpose, found.is_some(), future).await;
+        let (reply, verdict) = match computed.outcome {
+            Ok(Ok(returned)) => {
+                let verdict = S::split(&returned).map(rules);
+                (returned.into_response(), verdict)
+            }
+            Ok(Err(reply)) => (reply, None),
+            Err(payload) if found.is_none() => resume_unwind(payload),
+            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR.into_response(), None),
+        };
+        if let Some(found) = found
+            && stands_in_for(reply.status())
+        {
+            path.stand_in(purpose, &found);
+            let end = End::Valid(found.times, validity);
+            let status = CacheStatus::forwarded(forward).answered(reply.status());
+            return (self.hit(found, status), end);
+        }
+        let made = Made {
+            reply,
+            verdict,
+            took: computed.took,
+            forward,
+            replaces,
+        };
+        self.store(path, made, &look).await
+    }
+
+    /// Stores what the function returned, if it may be. If not, what is stored already ends, since it is no longer
+    /// what the handler answers.
+    async fn store(
+        &self,
+        path: &Path<'_, CachedResponse>,
+        made: Made,
+        look: &Look<CachedResponse>,
+    ) -> (Answered, End) {
+        let Made {
+            reply,
+            verdict,
+            took,
+            forward,
+            replaces,
+        } = made;
+        let mut wishes = self.response.take();
+        let reply = with_headers(reply, std::mem::take(&mut wishes.headers));
+        let status = reply.status();
+        let (parts, body, lifetime) = match self.admit(path, verdict, &wishes, reply).await {
+            Ok(admitted) => admitted,
+            Err((reply, reason)) => {
+                path.engine.unstorable().note(path.key);
+                if replaces && !stands_in_for(status) && !self.asks.form.is_head {
+                    path.end().await;
+                }
+                let status = CacheStatus::forwarded(forward).because(Some(reason));
+                let cache = self.settings().cache_status.as_deref();
+                return Answered::alone(with_cache_status(reply, cache, status));
+            }
+        };
+        let aging = path.aging();
+        let is_strict = ResponseDirectives::parse(&parts.headers).forbids_stale();
+        let mut tags = path.tags.clone();
+        wishes.tags.into_iter().for_each(|tag| tags.add(tag));
+        let terms = Terms {
+            fresh: lifetime.map(|lifetime| aging.spread(lifetime)),
+            stale: match is_strict {
+                true => Duration::ZERO,
+                false => aging.stale(),
+            },
+            took,
+            tags: tags.as_slice(),
+        };
+        let mut headers = parts.headers;
+        add_vary(&mut headers, path.site.vary_names());
+        self.name_links(&mut headers);
+        let strong = self.settings().strong_etags;
+        let stored = CachedResponse::complete(parts.status, headers, body, strong);
+        let end = match self.asks.form.is_head {
+            true => End::Alone,
+            false => path.store_on(look.ticket, &stored, &terms).await,
+        };
+        let facts = facts(Times::new(terms.fresh), self.told());
+        let is_stored = matches!(end, End::Valid(..));
+        let status = CacheStatus::forwarded(forward).stored(is_stored);
+        let mut reply = self.replies().miss(&stored, &facts, None, status);
+        *reply.extensions_mut() = parts.extensions;
+        let answered = Answered {
+            reply,
+            stored: Some(stored),
+        };
+        (answered, end)
+    }
+
+    /// The parts of a reply and the lifetime that it is stored for, or the reply and why it is not stored.
+    async fn admit(
+        &self,
+        path: &Path<'_, CachedResponse>,
+        verdict: Option<Verdict>,
+        wishes: &Wishes,
+        reply: Response,
+    ) -> Result<(http::response::Parts, bytes::Bytes, Lifetime), (Response, Reason)> {
+        let lifetime = choose_lifetime(verdict, wishes, path.engine.expire())
+            .and_then(|chosen| limit_lifetime(chosen, &reply, path));
+        let lifetime = match lifetime {
+            Ok(lifetime) => lifetime,
+            Err(reason) => return Err((reply, reason)),
+        };
+        let (parts, body) = reply.into_parts();
+        match gather(body, self.settings().max_body).await {
+            Gathered::Whole(body) => Ok((parts, body, lifetime)),
+            Gathered::Short(body) => {
+                let reply = Response::from_parts(parts, Body::from(body));
+                Err((reply, Reason::BrokenOff))
+            }
+            Gathered::Streaming(body) => Err((Response::from_parts(parts, body), Reason::Streams)),
+        }
+    }
+
+    /// Names the headers in `Vary` by which the handler may have made links: to caches on the way to the client they would
+    /// count for nothing.
+    fn name_links(&self, headers: &mut HeaderMap) {
+        if self.sees_headers && self.asks.overview.is_forwarded {
+            let links = forwarded(self.request.headers(), &self.settings().notable);
+            let names: Vec<&str> = links.map(|(name, _)| name).collect();
+            add_vary(headers, &names);
+        }
+    }
+
+    /// Makes the reply of a stored response, if the request lets it.
+    fn accept(&self, found: Found<CachedResponse>, status: CacheStatus) -> Option<Answered> {
+        accepts(&self.asks, found.times).then(|| self.hit(found, status))
+    }
+
+    fn hit(&self, found: Found<CachedResponse>, status: CacheStatus) -> Answered {
+        let facts = facts(found.times, self.told());
+        Answered {
+            reply: self.replies().hit(&found.value, &facts, status),
+            stored: Some(found.value),
+        }
+    }
+
+    fn told(&self) -> Told {
+        let path = self.path();
+        told(
+            path.site,
+            self.settings(),
+            path.aging(),
+            self.is_shared,
+            &self.asks,
+        )
+    }
+
+    fn replies(&self) -> Replies<'_> {
+        replies(self.settings(), &self.asks, self.request.headers())
+    }
+}
+
+/// What a handler has made.
+struct Made {
+    reply: Response,
+    /// `None` for an `Err`.
+    verdict: Option<Verdict>,
+    took: u64,
+    /// Why the handler was asked.
+    forward: Forward,
+    /// Whether an older response is stored.
+    replaces: bool,
+}
+
+impl Answered {
+    fn stored(&self) -> Option<&CachedResponse> {
+        self.stored.as_ref()
+    }
+
+    /// A reply that is for no other request.
+    fn alone(reply: Response) -> (Self, End) {
+        let answered = Self {
+            reply,
+            stored: None,
+        };
+        (answered, End::Alone)
+    }
+}
+
+/// Why a handler is asked.
+fn forward_reason(look: &Look<CachedResponse>) -> Forward {
+    match &look.found {
+        None => Forward::UriMiss,
+        Some(found) if found.times.is_stale() => Forward::Stale,
+        Some(_) => Forward::Request,
+    }
+}
+
+/// What the rest of a request needs that was not answered at once.
+pub(crate) struct Pending {
+    miss: Miss,
+    asks: Asks,
+    is_shared: bool,
+    /// Whether the handler can see every header of the request.
+    sees_headers: bool,
+    request: CacheRequest,
+}
+
+impl Pending {
+    fn new(
+        mut miss: Miss,
+        asks: Asks,
+        is_shared: bool,
+        request: &impl RequestHead,
+        response: &CacheResponse,
+    ) -> Box<Self> {
+        let request = request.to_request();
+        if let CallKey::Built(built) = &mut miss.key {
+            built.answer(&request, response, miss.site.vary_names());
+        }
+        Box::new(Self {
+            miss,
+            asks,
+            is_shared,
+            sees_headers: false,
+            request,
+        })
+    }
+
+    /// Makes the key.
+    async fn resolve<C>(self: Box<Self>, response: CacheResponse) -> Exchange<C> {
+        Exchange {
+            call: self.miss.resolve().await,
+            asks: self.asks,
+            is_shared: self.is_shared,
+            sees_headers: self.sees_headers,
+            request: self.request,
+            response,
+            coder: PhantomData,
+        }
+    }
+}
+
+/// How long a response is stored; `None` for no end.
+type Lifetime = Option<Duration>;
+
+/// The lifetime that the handler and its options choose, the closest to the value first, or why they refuse to store
+/// it, as they do for an `Err`.
+fn choose_lifetime(
+    verdict: Option<Verdict>,
+    wishes: &Wishes,
+    default: Lifetime,
+) -> Result<Lifetime, Reason> {
+    let verdict = verdict.ok_or(Reason::Error)?;
+    if !verdict.stores() || wishes.no_store {
+        return Err(Reason::Refused);
+    }
+    Ok(wishes.expire.or(verdict.lifetime()).or(default))
+}
+
+/// The lifetime, cut to the one that the response gives itself, or why the response must not be stored.
+fn limit_lifetime(
+    chosen: Lifetime,
+    reply: &Response,
+    path: &Path<'_, CachedResponse>,
+) -> Result<Lifetime, Reason> {
+    let headers = reply.headers();
+    if !path.site.stores_status(reply.status()) {
+        return Err(Reason::Status);
+    }
+    let directives = ResponseDirectives::parse(headers);
+    admit(Candidate {
+        status: reply.status(),
+        headers,
+        directives: &directives,
+        is_authorized: false,
+        shares_cookies: false,
+        keyed: path.site.vary_names(),
+        keys_vary: false,
+        validates: false,
+    })?;
+    let own = explicit_lifetime(headers, &directives, moment(path.engine.wall()));
+    let lifetime = match (chosen, own) {
+        (Some(chosen), Some(own)) => Some(chosen.min(own)),
+        (chosen, own) => chosen.or(own),
+    };
+    match lifetime {
+        Some(lifetime) if lifetime < Duration::from_millis(1) => Err(Reason::NoLifetime),
+        lifetime => Ok(lifetime),
+    }
+}
+
+/// Adds the headers that the handler asked for through its [`CacheResponse`].
+fn with_headers(mut reply: Response, headers: HeaderMap) -> Response {
+    let mut last = None;
+    for (name, value) in headers {
+        last = name.or(last);
+        if let Some(name) = &last {
+            reply.headers_mut().append(name, value);
+        }
+    }
+    reply
+}
