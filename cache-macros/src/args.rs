@@ -11,6 +11,8 @@ use syn::{Expr, Ident, LitBool, LitInt, LitStr, Path, Result, Token, Type, paren
 /// The options of one `#[cache(..)]`, as they were written.
 #[derive(Default)]
 pub(crate) struct Options {
+    /// All of them, for messages that repeat them.
+    pub(crate) written: TokenStream,
     pub(crate) expire: Option<Given<Expr>>,
     pub(crate) namespace: Option<Given<Expr>>,
     pub(crate) coder: Option<Given<Type>>,
@@ -19,6 +21,7 @@ pub(crate) struct Options {
     pub(crate) skip: Option<Given<Vec<Ident>>>,
     pub(crate) vary: Option<Given<Vec<LitStr>>>,
     pub(crate) statuses: Option<Given<Vec<LitInt>>>,
+    pub(crate) cache_control: Option<Given<LitStr>>,
     pub(crate) injected_dependency_namespace: Option<Given<LitStr>>,
     pub(crate) version: Option<Given<LitInt>>,
     pub(crate) cache_if: Option<Given<Expr>>,
@@ -55,7 +58,7 @@ pub(crate) enum Companions {
     None,
 }
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "expire",
     "expire_with",
     "cache_if",
@@ -76,6 +79,7 @@ const NAMES: [&str; 25] = [
     "coder",
     "vary",
     "statuses",
+    "cache_control",
     "injected_dependency_namespace",
     "handler",
     "function",
@@ -85,7 +89,11 @@ const NAMES: [&str; 25] = [
 
 /// Reads what stands between the attribute's parentheses.
 pub(crate) fn parse(tokens: TokenStream) -> Result<Options> {
-    Options::parse_list.parse2(tokens)
+    let options = Options::parse_list.parse2(tokens.clone())?;
+    Ok(Options {
+        written: tokens,
+        ..options
+    })
 }
 
 impl Options {
@@ -119,12 +127,19 @@ impl Options {
             "key" => set(&mut self.key, name, value(input, "\"user:{id}\"")?),
             "key_builder" => set(&mut self.key_builder, name, value(input, "path")?),
             "coder" => set(&mut self.coder, name, value(input, "Json")?),
-            "vary" => set(&mut self.vary, name, list(input, <LitStr as Parse>::parse)?),
+            "vary" => {
+                let names = list_or_nothing(input, <LitStr as Parse>::parse)?;
+                set(&mut self.vary, name, names)
+            }
             "statuses" => set(
                 &mut self.statuses,
                 name,
                 list(input, <LitInt as Parse>::parse)?,
             ),
+            "cache_control" => {
+                let value = value(input, "\"no-cache\"")?;
+                set(&mut self.cache_control, name, value)
+            }
             "injected_dependency_namespace" => {
                 let prefix = value(input, "\"__x\"")?;
                 set(&mut self.injected_dependency_namespace, name, prefix)
@@ -209,6 +224,21 @@ pub(crate) fn list<T>(
     input: ParseStream<'_>,
     item: fn(ParseStream<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
+    let empty = input.fork();
+    let items = list_or_nothing(input, item)?;
+    if items.is_empty() {
+        let content;
+        parenthesized!(content in empty);
+        return Err(content.error("the list is empty: name something, or leave the option out"));
+    }
+    Ok(items)
+}
+
+/// A list that says something by being empty.
+fn list_or_nothing<T>(
+    input: ParseStream<'_>,
+    item: fn(ParseStream<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
     if !input.peek(syn::token::Paren) {
         return Err(
             input.error("this option takes a list: write it in parentheses behind its name")
@@ -216,21 +246,13 @@ pub(crate) fn list<T>(
     }
     let content;
     parenthesized!(content in input);
-    if content.is_empty() {
-        return Err(content.error("the list is empty: name something, or leave the option out"));
-    }
     let items = Punctuated::<T, Token![,]>::parse_terminated_with(&content, item)?;
     Ok(items.into_iter().collect())
 }
 
 pub(crate) fn unknown_option(name: &Ident, unknown: &str, names: &[&str]) -> syn::Error {
-    let nearest = names
-        .iter()
-        .map(|known| (distance(unknown, known), known))
-        .min()
-        .filter(|(distance, _)| *distance <= 2);
-    match nearest {
-        Some((_, known)) => error(
+    match nearest(unknown, names) {
+        Some(known) => error(
             name,
             format_args!("unknown option `{unknown}`: did you mean `{known}`?"),
         ),
@@ -242,6 +264,16 @@ pub(crate) fn unknown_option(name: &Ident, unknown: &str, names: &[&str]) -> syn
             ),
         ),
     }
+}
+
+/// The word that was meant, if one of them is close enough.
+pub(crate) fn nearest<'a>(unknown: &str, words: &[&'a str]) -> Option<&'a str> {
+    words
+        .iter()
+        .map(|known| (distance(unknown, known), *known))
+        .min()
+        .filter(|(distance, _)| *distance <= 2)
+        .map(|(_, known)| known)
 }
 
 /// The Levenshtein distance of two words.

@@ -138,6 +138,15 @@ fn evictions(options: &Options, private: &TokenStream) -> Result<TokenStream> {
 fn entry(call: &Expr) -> Result<Expr> {
     match call {
         Expr::Call(call) => entry_of_function(call),
+        // `show(id).at("/acme")`: the entry of a handler that is nested there.
+        Expr::MethodCall(at) if at.method == "at" && matches!(*at.receiver, Expr::Call(_)) => {
+            if at.args.len() != 1 {
+                return Err(error(&at.method, NO_MOUNT));
+            }
+            let mut at = at.clone();
+            *at.receiver = entry(&at.receiver)?;
+            Ok(Expr::MethodCall(at))
+        }
         Expr::MethodCall(call) => {
             let mut call = call.clone();
             call.method = beside(&call.method);
@@ -147,6 +156,8 @@ fn entry(call: &Expr) -> Result<Expr> {
     }
 }
 
+const NO_MOUNT: &str = "`at` takes the path at which the handler's router is nested: write \
+                        `.at(\"/acme\")`";
 const NO_CALL: &str = "this is no call of a cached function: write `entry = get_user(id)`";
 
 fn entry_of_function(call: &ExprCall) -> Result<Expr> {

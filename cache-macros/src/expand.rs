@@ -11,6 +11,7 @@ use crate::model::{
     Binding, Body, Injection, Key, Kind, Model, Parameter, Role, first_type, is_anonymous,
     last_segment, receiver_reference,
 };
+use crate::refuse;
 use crate::template::{Piece, Template};
 
 /// Expands a valid model.
@@ -88,10 +89,10 @@ fn cached_function(model: &Model) -> TokenStream {
         .iter()
         .any(|parameter| parameter.is_plain && parameter.name.to_string().starts_with('_'))
         .then(|| quote!(#[allow(clippy::used_underscore_binding)]));
-    let body = match model.body {
-        Body::Async | Body::Sync => call,
-        Body::Boxed => quote!(::std::boxed::Box::pin(async move { #call })),
-        Body::Opaque => quote!(async move { #call }),
+    let body = match (&model.kind, model.body) {
+        (Kind::Handler(_), _) | (_, Body::Async | Body::Sync) => call,
+        (_, Body::Boxed) => quote!(::std::boxed::Box::pin(async move { #call })),
+        (_, Body::Opaque) => quote!(async move { #call }),
     };
     quote! {
         #(#everywhere)*
@@ -105,12 +106,17 @@ fn cached_function(model: &Model) -> TokenStream {
 fn function_call(model: &Model) -> TokenStream {
     let private = private(model);
     let site = site_call(model);
-    let (coder, builder, key) = (coder(model), builder(model), key_closure(model));
+    let (coder, builder, key) = (
+        coder(model),
+        builder(model),
+        key_closure(model, Place::Call),
+    );
     let computation = computation(model);
     let rules = rules(model);
     let output = &model.output;
     let shape = Ident::new("__shape", Span::mixed_site());
-    let access = access(model, quote!(of_shape(&#shape, #coder)));
+    let of = quote!(of_shape(&#shape, #coder));
+    let access = refuse::status(model, &of).unwrap_or_else(|| access(model, &of));
     let (tags, run, given) = (tags(model), run(model), given(model));
     let (how_to_tell, computation) = match timeout(model) {
         None => (None, computation),
@@ -191,30 +197,24 @@ fn tags(model: &Model) -> Option<TokenStream> {
 fn handler_call(model: &Model) -> TokenStream {
     let private = private(model);
     let site = site_call(model);
-    let (coder, builder, key) = (coder(model), builder(model), key_closure(model));
+    let (coder, builder, key) = (
+        coder(model),
+        builder(model),
+        key_closure(model, Place::Call),
+    );
     let computation = computation(model);
     let rules = rules(model);
-    let injection = model.injection();
-    let listed = |role| {
-        let parameter = model
-            .parameters
-            .iter()
-            .find(|parameter| parameter.role == role);
-        parameter.map(|parameter| &parameter.name)
-    };
-    let request = injection
-        .and_then(|it| it.request.as_ref())
-        .or(listed(Role::Request));
-    let response = injection
-        .and_then(|it| it.response.as_ref())
-        .or(listed(Role::Response));
+    let (request, response) = (request(model), response(model));
     let (tags, run, given) = (tags(model), run(model), given(model));
     let timeout = timeout(model).map(|timeout| quote!(.timeout(#timeout)));
+    let audience = audience(model);
     quote_spanned! {Span::mixed_site()=>
+        let __site = #site;
         let __call = #private::handler(
-            #site,
+            __site,
             #coder,
             #builder,
+            #audience,
             &#request,
             &#response,
             #key,
@@ -232,10 +232,33 @@ fn handler_call(model: &Model) -> TokenStream {
     }
 }
 
+/// The parameter by which a handler sees its request, listed or injected.
+fn request(model: &Model) -> Option<&Ident> {
+    let injected = model
+        .injection()
+        .and_then(|injection| injection.request.as_ref());
+    injected.or_else(|| listed(model, Role::Request))
+}
+
+/// The parameter by which a handler speaks of its response.
+fn response(model: &Model) -> Option<&Ident> {
+    let injected = model
+        .injection()
+        .and_then(|injection| injection.response.as_ref());
+    injected.or_else(|| listed(model, Role::Response))
+}
+
+fn listed(model: &Model, role: Role) -> Option<&Ident> {
+    let mut parameters = model.parameters.iter();
+    let listed = parameters.find(|parameter| parameter.role == role);
+    listed.map(|parameter| &parameter.name)
+}
+
 /// The user's own signature, with names for destructured parameters, and with what is injected.
 fn outer_signature(model: &Model) -> Signature {
     let mut sig = model.sig().clone();
-    if model.body == Body::Sync {
+    // Handlers return a `Response`, and no future of one.
+    if model.body == Body::Sync || model.injection().is_some() {
         sig.asyncness = Some(parse_quote!(async));
     }
     let mut inputs: Vec<FnArg> = Vec::new();
@@ -365,7 +388,7 @@ fn inline_computation(model: &Model) -> TokenStream {
 
 /// Asks whether the value can be stored. The question is the same, word for word, wherever it is
 /// asked, and it stands at the return type, so that a no is one message there.
-fn access(model: &Model, of: TokenStream) -> TokenStream {
+fn access(model: &Model, of: &TokenStream) -> TokenStream {
     let private = private(model);
     let span = Span::mixed_site().located_at(stored_span(model));
     quote_spanned! {span=>
@@ -378,8 +401,7 @@ fn access(model: &Model, of: TokenStream) -> TokenStream {
 }
 
 fn stored_span(model: &Model) -> Span {
-    let result = last_segment(&model.output).filter(|segment| segment.ident == "Result");
-    let stored = result.and_then(first_type).unwrap_or(&model.output);
+    let stored = model.stored();
     match last_segment(stored) {
         Some(segment) => segment.ident.span(),
         None => stored.span(),
@@ -439,15 +461,28 @@ fn builder(model: &Model) -> TokenStream {
     }
 }
 
+/// Where a key is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the function, which answers a request if it is a handler.
+    Call,
+    /// In `entry`, where there is no request.
+    Entry,
+}
+
 /// Writes what the key is made of.
-fn key_closure(model: &Model) -> TokenStream {
+fn key_closure(model: &Model, place: Place) -> TokenStream {
     let private = private(model);
     let key = Ident::new("__key", Span::mixed_site());
+    let shown = match place {
+        Place::Call => shown_headers(model, &key),
+        Place::Entry => None,
+    };
     let written = match &model.key {
         Key::Text(template) => write_text(model, template, &key),
-        Key::Arguments | Key::Builder(_) => write_arguments(model, &key),
+        Key::Arguments | Key::Builder(_) => write_arguments(model, &key, place),
     };
-    quote!(|#key: &mut #private::KeyWriter| { #written })
+    quote!(|#key: &mut #private::KeyWriter| { #shown #written })
 }
 
 fn write_text(model: &Model, template: &Template, key: &Ident) -> TokenStream {
@@ -477,6 +512,25 @@ fn write_text(model: &Model, template: &Template, key: &Ident) -> TokenStream {
     }
 }
 
+/// Tells the runtime of parameters that show every header, where `vary` names those that count: a request that tells
+/// who sent it by another one is not cached.
+fn shown_headers(model: &Model, key: &Ident) -> Option<TokenStream> {
+    let is_text = matches!(model.key, Key::Text(_));
+    if !is_text || model.options.vary.is_none() {
+        return None;
+    }
+    let private = private(model);
+    let shown = model.parameters.iter().map(|parameter| {
+        let name = &parameter.name;
+        quote!((&&#private::Shown::new(&#name)).note(#key);)
+    });
+    Some(quote! {
+        #[allow(unused_imports)]
+        use #private::shown::*;
+        #(#shown)*
+    })
+}
+
 fn with_spec(spec: &str) -> String {
     match spec.is_empty() {
         true => "{}".to_owned(),
@@ -497,7 +551,7 @@ fn binding_named(model: &Model, name: &str) -> Ident {
     found.cloned().unwrap_or_else(|| format_ident!("__missing"))
 }
 
-fn write_arguments(model: &Model, key: &Ident) -> TokenStream {
+fn write_arguments(model: &Model, key: &Ident, place: Place) -> TokenStream {
     let private = private(model);
     let states = model
         .parameters
@@ -518,6 +572,7 @@ fn write_arguments(model: &Model, key: &Ident) -> TokenStream {
             write_argument(model, key, "self", receiver.self_token.span, &reference)
         });
     let arguments = model.keyed_parameters().map(|parameter| {
+        let filled = filled(model, parameter, key, place);
         let destructured = destructure(parameter);
         let is_keyed = |binding: &&Binding| model.is_keyed(parameter, binding);
         let bindings = parameter.bindings.iter().filter(is_keyed).map(|binding| {
@@ -528,9 +583,14 @@ fn write_arguments(model: &Model, key: &Ident) -> TokenStream {
                 true => quote!(&#name),
                 false => name.to_token_stream(),
             };
-            write_argument(model, key, &name.unraw().to_string(), name.span(), &value)
+            // One message about an argument is enough.
+            let is_told = place == Place::Entry;
+            let refused = refuse::argument(model, parameter, binding, &value, key, is_told);
+            refused.unwrap_or_else(|| {
+                write_argument(model, key, &name.unraw().to_string(), name.span(), &value)
+            })
         });
-        quote!(#destructured #(#bindings)*)
+        quote!(#filled #destructured #(#bindings)*)
     });
     quote! {
         #[allow(unused_imports)]
@@ -550,13 +610,74 @@ fn write_argument(
     value: &TokenStream,
 ) -> TokenStream {
     let private = private(model);
-    let constructor = match model.options.vary {
-        Some(_) => format_ident!("varied"),
-        None => format_ident!("new"),
-    };
+    let constructor = model.constructor();
     let span = Span::mixed_site().located_at(span);
     quote_spanned! {span=>
-        (&&&&&&#private::Argument::#constructor(#name, #value)).write_key(#key);
+        (&&&&&&&&#private::Argument::#constructor(#name, #value)).write_key(#key);
+    }
+}
+
+/// Asks whether a request fills fields of an argument that the key would not hold.
+fn filled(model: &Model, parameter: &Parameter, key: &Ident, place: Place) -> Option<TokenStream> {
+    use syn::ext::IdentExt as _;
+
+    if !matches!(
+        (&model.kind, &model.key),
+        (Kind::Handler(_), Key::Arguments)
+    ) {
+        return None;
+    }
+    let private = private(model);
+    let value = &parameter.name;
+    let name = parameter.bindings.first()?.name.unraw().to_string();
+    let request = match place {
+        Place::Call => {
+            let request = request(model);
+            quote!(::core::option::Option::Some(&#request))
+        }
+        Place::Entry => quote!(::core::option::Option::None),
+    };
+    Some(quote_spanned! {Span::mixed_site()=>
+        {
+            #[allow(unused_imports)]
+            use #private::filled::*;
+            static __VERDICTS: #private::Verdicts = #private::Verdicts::new();
+            (&&&#private::Filled::new(#name, &#value, &__VERDICTS)).check(__site, #request, #key);
+        }
+    })
+}
+
+/// Whether the parameters of a handler let a shared cache have its reply.
+fn audience(model: &Model) -> TokenStream {
+    let parameters = &model.parameters;
+    if matches!(model.key, Key::Builder(_))
+        || parameters
+            .iter()
+            .any(|parameter| is_anonymous(&parameter.ty))
+    {
+        return quote!(false);
+    }
+    let private = private(model);
+    let variance = model.variance();
+    let mut asked: Vec<TokenStream> = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
+    for parameter in parameters {
+        let ty = &parameter.ty;
+        let written = ty.to_token_stream().to_string();
+        if !seen.contains(&written) {
+            asked.push(quote!(#private::Parameter::<#ty, #private::#variance>::IS_SHARED));
+            seen.push(written);
+        }
+    }
+    if asked.is_empty() {
+        return quote!(true);
+    }
+    quote! {
+        {
+            #[allow(unused_imports)]
+            use #private::audience::*;
+            #(#asked)&&*
+        }
     }
 }
 
@@ -641,7 +762,7 @@ fn companion_functions(model: &Model) -> TokenStream {
     let block = &model.function.block;
     let mut sig = model.sig().clone();
     sig.ident = companion_name(model, "uncached");
-    let entry = entry(model);
+    let (entry, cached) = (entry(model), cached(model));
     let doc = format!(" `{}` as it was written, without the cache.", model.name());
     // The user's documentation and `#[must_use]` are on the cached function.
     let undocumented = quote! {
@@ -664,7 +785,62 @@ fn companion_functions(model: &Model) -> TokenStream {
 
         #(#everywhere)*
         #entry
+        #cached
     }
+}
+
+/// The function that calls a handler without a router: with the user's own parameters, and with what is
+/// injected made up.
+fn cached(model: &Model) -> Option<TokenStream> {
+    let injection = model.injection().filter(|_| model.receiver.is_none())?;
+    let (krate, private) = (&model.krate, private(model));
+    let everywhere = &model.attributes.everywhere;
+    let visibility = &model.function.vis;
+    let name = &model.sig().ident;
+    let mut sig = model.sig().clone();
+    sig.asyncness = None;
+    sig.ident = companion_name(model, "cached");
+    // A parameter of the handler's own name would hide the handler.
+    let parameters = model.parameters.iter().enumerate();
+    let parameters =
+        parameters.map(|(index, parameter)| (format_ident!("__argument{index}"), &parameter.ty));
+    sig.inputs = parameters
+        .clone()
+        .map(|(name, ty)| -> FnArg { parse_quote!(#name: #ty) })
+        .collect();
+    sig.output = parse_quote!(-> impl ::core::future::Future<Output = #private::Response>);
+    let request = injection.request.as_ref();
+    let request =
+        request.map(|_| quote!(<#krate::CacheRequest as ::core::default::Default>::default()));
+    let response = injection.response.as_ref();
+    let response =
+        response.map(|_| quote!(<#krate::CacheResponse as ::core::default::Default>::default()));
+    let injected = request.into_iter().chain(response);
+    let own = parameters.map(|(name, _)| name.into_token_stream());
+    let arguments: Vec<TokenStream> = injected.chain(own).collect();
+    let count = arguments.len() - model.parameters.len();
+    let arguments = match injection.nested {
+        true => {
+            let (first, rest) = arguments.split_at(count + 1);
+            quote!((#(#first),*) #(, #rest)*)
+        }
+        false => quote!(#(#arguments),*),
+    };
+    let turbofish = turbofish(model);
+    let function = match model.companions {
+        Companions::Methods => quote!(Self::#name),
+        _ => quote!(#name),
+    };
+    let doc = format!(
+        " `{}` as a router calls it: for a `GET` of `/`, unless the handler takes the request itself.",
+        model.name()
+    );
+    Some(quote! {
+        #(#everywhere)*
+        #[doc = #doc]
+        #[allow(dead_code, deprecated, unreachable_pub, clippy::all, clippy::pedantic)]
+        #visibility #sig { #function #turbofish(#arguments) }
+    })
 }
 
 /// The function that gives the entry of a call.
@@ -672,7 +848,11 @@ fn entry(model: &Model) -> TokenStream {
     let (krate, private) = (&model.krate, private(model));
     let visibility = &model.function.vis;
     let name = companion_name(model, "entry");
-    let (coder, builder, key) = (coder(model), builder(model), key_closure(model));
+    let (coder, builder, key) = (
+        coder(model),
+        builder(model),
+        key_closure(model, Place::Entry),
+    );
     let site = site_call(model);
     let expire = expire(model).map(|expire| quote!(.expire(#expire)));
     let rules = quote!(#private::Verdict::new() #expire);
@@ -687,7 +867,7 @@ fn entry(model: &Model) -> TokenStream {
         receiver.mutability = None;
         inputs.push(FnArg::Receiver(receiver));
     }
-    let varies = model.options.vary.is_some();
+    let varies = !model.vary().is_empty();
     if varies {
         inputs.push(parse_quote!(#headers: &#private::HeaderMap));
     }
@@ -697,7 +877,7 @@ fn entry(model: &Model) -> TokenStream {
         Kind::Function => {
             let stored = stored_type(model, &mut sig);
             sig.output = parse_quote!(-> #krate::CacheEntry<#stored>);
-            let access = access(model, quote!(<#stored, _>::of_type(#coder)));
+            let access = access(model, &quote!(<#stored, _>::of_type(#coder)));
             quote!(#private::entry(#site, #access, #builder, #rules, #key) #tags)
         }
         Kind::Handler(_) => {
@@ -706,8 +886,9 @@ fn entry(model: &Model) -> TokenStream {
                 true => quote!(::core::option::Option::Some(#headers)),
                 false => quote!(::core::option::Option::None),
             };
-            quote! {
-                #private::response_entry(#site, #coder, #builder, #rules, #headers, #key) #tags
+            quote_spanned! {Span::mixed_site()=>
+                let __site = #site;
+                #private::response_entry(__site, #coder, #builder, #rules, #headers, #key) #tags
             }
         }
     };
@@ -733,22 +914,8 @@ const VALUES: [&str; 23] = [
 fn stored_type(model: &Model, sig: &mut Signature) -> TokenStream {
     let private = private(model);
     let output = &model.output;
-    let Some(segment) = last_segment(output) else {
-        return output.to_token_stream();
-    };
-    if segment.ident == "Result"
-        && let Some(stored) = first_type(segment)
-    {
+    if let Some(stored) = known_stored_type(model) {
         return stored.to_token_stream();
-    }
-    let is_generic = |parameter: &GenericParam| match parameter {
-        GenericParam::Type(ty) => segment.ident == ty.ident,
-        _ => false,
-    };
-    if VALUES.iter().any(|value| segment.ident == value)
-        || model.sig().generics.params.iter().any(is_generic)
-    {
-        return output.to_token_stream();
     }
     sig.generics.params.push(parse_quote!(__Kind));
     let where_clause = sig.generics.make_where_clause();
@@ -756,6 +923,30 @@ fn stored_type(model: &Model, sig: &mut Signature) -> TokenStream {
         .predicates
         .push(parse_quote!(#output: #private::Stores<__Kind>));
     quote!(<#output as #private::Stores<__Kind>>::Stored)
+}
+
+/// What is stored, if names are enough to tell.
+fn known_stored_type(model: &Model) -> Option<&Type> {
+    let output = &model.output;
+    // The function itself has the message about a status that is none of the user's.
+    if refuse::begins_with_status(model) {
+        return None;
+    }
+    let Some(segment) = last_segment(output) else {
+        return Some(output);
+    };
+    if segment.ident == "Result"
+        && let Some(stored) = first_type(segment)
+    {
+        return Some(stored);
+    }
+    let is_generic = |parameter: &GenericParam| match parameter {
+        GenericParam::Type(ty) => segment.ident == ty.ident,
+        _ => false,
+    };
+    let is_value = VALUES.iter().any(|value| segment.ident == value)
+        || model.sig().generics.params.iter().any(is_generic);
+    is_value.then_some(output)
 }
 
 /// The static description of the function.
@@ -785,6 +976,10 @@ fn site(model: &Model) -> TokenStream {
         let statuses = &given.value;
         quote!(.statuses(&[#(#statuses),*]))
     });
+    let cache_control = model.options.cache_control.as_ref().map(|given| {
+        let value = &given.value;
+        quote!(.cache_control(#value))
+    });
     quote! {
         // The name of a type in here tells functions apart that `module_path!` does not.
         struct __Here;
@@ -800,7 +995,8 @@ fn site(model: &Model) -> TokenStream {
         #policy
         #tagged
         #vary
-        #statuses;
+        #statuses
+        #cache_control;
         &__SITE
     }
 }
@@ -872,6 +1068,5 @@ fn method_name(model: &Model, what: &str) -> Ident {
 }
 
 fn private(model: &Model) -> TokenStream {
-    let krate = &model.krate;
-    quote!(#krate::__private)
+    model.private()
 }

@@ -3,10 +3,13 @@
 
 mod args;
 mod borrows;
+mod cache_control;
 mod evict;
 mod expand;
 mod fallback;
 mod model;
+mod proposal;
+mod refuse;
 mod template;
 mod validate;
 

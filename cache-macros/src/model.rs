@@ -211,6 +211,38 @@ impl Model {
         }
     }
 
+    /// Where generated code finds what it calls.
+    pub(crate) fn private(&self) -> TokenStream {
+        let krate = &self.krate;
+        quote!(#krate::__private)
+    }
+
+    /// How an argument of this function is made, in `Argument`'s terms.
+    pub(crate) fn constructor(&self) -> Ident {
+        let name = match (&self.key, &self.options.vary) {
+            (Key::Builder(_), _) => "built",
+            (_, Some(_)) => "varied",
+            (_, None) => "new",
+        };
+        Ident::new(name, Span::mixed_site())
+    }
+
+    /// The type by which the runtime tells which request headers count.
+    pub(crate) fn variance(&self) -> Ident {
+        let name = match (&self.key, &self.options.vary) {
+            (Key::Builder(_), _) => "Built",
+            (_, Some(_)) => "Varied",
+            (_, None) => "Unvaried",
+        };
+        Ident::new(name, Span::mixed_site())
+    }
+
+    /// What is stored of what the function returns, as far as its type is spelled out.
+    pub(crate) fn stored(&self) -> &Type {
+        let result = last_segment(&self.output).filter(|segment| segment.ident == "Result");
+        result.and_then(first_type).unwrap_or(&self.output)
+    }
+
     /// The function's name without `r#`.
     pub(crate) fn name(&self) -> String {
         self.sig().ident.unraw().to_string()

@@ -46,7 +46,7 @@ fn a_function() {
                         |__key: &mut ::fast_cache::__private::KeyWriter| {
                             #[allow(unused_imports)]
                             use ::fast_cache::__private::argument::*;
-                            (&&&&&&::fast_cache::__private::Argument::new("id", &id))
+                            (&&&&&&&&::fast_cache::__private::Argument::new("id", &id))
                                 .write_key(__key);
                         },
                     )
@@ -111,7 +111,7 @@ fn a_function() {
                         |__key: &mut ::fast_cache::__private::KeyWriter| {
                             #[allow(unused_imports)]
                             use ::fast_cache::__private::argument::*;
-                            (&&&&&&::fast_cache::__private::Argument::new("id", &id))
+                            (&&&&&&&&::fast_cache::__private::Argument::new("id", &id))
                                 .write_key(__key);
                         },
                     )
@@ -140,19 +140,48 @@ fn a_handler() {
                 ): (::fast_cache::CacheRequest, ::fast_cache::CacheResponse, Path<u64>),
                 __argument1: State<Db>,
             ) -> ::fast_cache::__private::Response {
+                let __site = show::__site();
                 let __call = ::fast_cache::__private::handler(
-                    show::__site(),
+                    __site,
                     ::fast_cache::__private::RegistryCoder,
                     ::core::option::Option::None,
+                    {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::audience::*;
+                        ::fast_cache::__private::Parameter::<
+                            Path<u64>,
+                            ::fast_cache::__private::Varied,
+                        >::IS_SHARED
+                            && ::fast_cache::__private::Parameter::<
+                                State<Db>,
+                                ::fast_cache::__private::Varied,
+                            >::IS_SHARED
+                    },
                     &__fastapi_cache_request,
                     &__fastapi_cache_response,
                     |__key: &mut ::fast_cache::__private::KeyWriter| {
                         #[allow(unused_imports)]
                         use ::fast_cache::__private::argument::*;
                         ::fast_cache::__private::assert_state::<State<Db>, Db>();
+                        {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::filled::*;
+                            static __VERDICTS: ::fast_cache::__private::Verdicts = ::fast_cache::__private::Verdicts::new();
+                            (&&&::fast_cache::__private::Filled::new(
+                                "id",
+                                &__argument0,
+                                &__VERDICTS,
+                            ))
+                                .check(
+                                    __site,
+                                    ::core::option::Option::Some(&__fastapi_cache_request),
+                                    __key,
+                                );
+                        }
                         #[allow(unused_variables)]
                         let Path(id) = &__argument0;
-                        (&&&&&&::fast_cache::__private::Argument::varied("id", id)).write_key(__key);
+                        (&&&&&&&&::fast_cache::__private::Argument::varied("id", id))
+                            .write_key(__key);
                     },
                 );
                 let __future = show::uncached(__argument0, __argument1);
@@ -211,8 +240,9 @@ fn a_handler() {
                     __headers: &::fast_cache::__private::HeaderMap,
                     __argument0: Path<u64>,
                 ) -> ::fast_cache::CacheEntry<::fast_cache::CachedResponse> {
+                    let __site = show::__site();
                     ::fast_cache::__private::response_entry(
-                        show::__site(),
+                        __site,
                         ::fast_cache::__private::RegistryCoder,
                         ::core::option::Option::None,
                         ::fast_cache::__private::Verdict::new()
@@ -222,12 +252,140 @@ fn a_handler() {
                             #[allow(unused_imports)]
                             use ::fast_cache::__private::argument::*;
                             ::fast_cache::__private::assert_state::<State<Db>, Db>();
+                            {
+                                #[allow(unused_imports)]
+                                use ::fast_cache::__private::filled::*;
+                                static __VERDICTS: ::fast_cache::__private::Verdicts = ::fast_cache::__private::Verdicts::new();
+                                (&&&::fast_cache::__private::Filled::new(
+                                    "id",
+                                    &__argument0,
+                                    &__VERDICTS,
+                                ))
+                                    .check(__site, ::core::option::Option::None, __key);
+                            }
                             #[allow(unused_variables)]
                             let Path(id) = &__argument0;
-                            (&&&&&&::fast_cache::__private::Argument::varied("id", id))
+                            (&&&&&&&&::fast_cache::__private::Argument::varied("id", id))
                                 .write_key(__key);
                         },
                     )
+                }
+                /// `show` as a router calls it: for a `GET` of `/`, unless the handler takes the request itself.
+                #[allow(dead_code, deprecated, unreachable_pub, clippy::all, clippy::pedantic)]
+                fn cached(
+                    __argument0: Path<u64>,
+                    __argument1: State<Db>,
+                ) -> impl ::core::future::Future<Output = ::fast_cache::__private::Response> {
+                    show(
+                        (
+                            <::fast_cache::CacheRequest as ::core::default::Default>::default(),
+                            <::fast_cache::CacheResponse as ::core::default::Default>::default(),
+                            __argument0,
+                        ),
+                        __argument1,
+                    )
+                }
+            }
+        "#]],
+    );
+}
+
+#[cfg(feature = "axum")]
+#[test]
+fn a_sync_handler_of_a_whole_request() {
+    check(
+        quote!(handler, cache_control = "no-cache", companions = none),
+        quote! {
+            fn show(request: Request) -> &'static str {
+                "page"
+            }
+        },
+        expect![[r#"
+            async fn show(
+                (__fastapi_cache_response, request): (::fast_cache::CacheResponse, Request),
+            ) -> ::fast_cache::__private::Response {
+                let __site = {
+                    struct __Here;
+                    static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
+                            ::core::module_path!(),
+                            "show",
+                            || ::core::any::type_name::<__Here>(),
+                        )
+                        .tagged()
+                        .cache_control("no-cache");
+                    &__SITE
+                };
+                let __call = ::fast_cache::__private::handler(
+                    __site,
+                    ::fast_cache::__private::RegistryCoder,
+                    ::core::option::Option::None,
+                    {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::audience::*;
+                        ::fast_cache::__private::Parameter::<
+                            Request,
+                            ::fast_cache::__private::Unvaried,
+                        >::IS_SHARED
+                    },
+                    &request,
+                    &__fastapi_cache_response,
+                    |__key: &mut ::fast_cache::__private::KeyWriter| {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::argument::*;
+                        __key.type_of(&|| ());
+                        {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::filled::*;
+                            static __VERDICTS: ::fast_cache::__private::Verdicts = ::fast_cache::__private::Verdicts::new();
+                            (&&&::fast_cache::__private::Filled::new(
+                                "request",
+                                &request,
+                                &__VERDICTS,
+                            ))
+                                .check(__site, ::core::option::Option::Some(&request), __key);
+                        }
+                        {
+                            #[diagnostic::on_unimplemented(
+                                message = "a whole request shows more than a key can hold: write `#[cache(handler, cache_control = \"no-cache\", companions = none, skip(request))]` if the reply does not depend on it, `key_builder = ..` to say what counts, or take `CacheRequest` with `vary(..)`",
+                                label = "this is a whole request"
+                            )]
+                            trait __PartOfAKey {
+                                fn __write_key(&self, key: &mut ::fast_cache::__private::KeyWriter);
+                            }
+                            #[diagnostic::do_not_recommend]
+                            impl<T: ::fast_cache::__private::Serialize> __PartOfAKey for T {
+                                fn __write_key(&self, key: &mut ::fast_cache::__private::KeyWriter) {
+                                    #[allow(unused_imports)]
+                                    use ::fast_cache::__private::argument::*;
+                                    (&&&&&&&&::fast_cache::__private::Argument::new("request", self))
+                                        .write_key(key);
+                                }
+                            }
+                            let __argument = &request;
+                            __PartOfAKey::__write_key(__argument, __key);
+                        }
+                    },
+                );
+                let __future = ::fast_cache::__private::blocking(move || {
+                    if let ::core::option::Option::Some(__returned) = ::core::option::Option::None::<
+                        &'static str,
+                    > {
+                        return __returned;
+                    }
+                    #[allow(clippy::redundant_locals)]
+                    let request = request;
+                    "page"
+                });
+                let __shape = {
+                    #[allow(unused_imports)]
+                    use ::fast_cache::__private::shape::*;
+                    (&&::fast_cache::__private::Probe::of(&__future)).shape()
+                };
+                let __answer = __call
+                    .run_owned(__shape, __future, move |_| ::fast_cache::__private::Verdict::new());
+                match __answer {
+                    ::fast_cache::__private::Answer::Ready(__value) => __value,
+                    ::fast_cache::__private::Answer::Pending(__future) => __future.await,
                 }
             }
         "#]],
@@ -269,9 +427,9 @@ fn a_method() {
                             use ::fast_cache::__private::argument::*;
                             __key.type_argument::<Self>();
                             __key.type_argument::<K>();
-                            (&&&&&&::fast_cache::__private::Argument::new("self", self))
+                            (&&&&&&&&::fast_cache::__private::Argument::new("self", self))
                                 .write_key(__key);
-                            (&&&&&&::fast_cache::__private::Argument::new("key", &key))
+                            (&&&&&&&&::fast_cache::__private::Argument::new("key", &key))
                                 .write_key(__key);
                         },
                     )
@@ -336,9 +494,10 @@ fn a_method() {
                         use ::fast_cache::__private::argument::*;
                         __key.type_argument::<Self>();
                         __key.type_argument::<K>();
-                        (&&&&&&::fast_cache::__private::Argument::new("self", self))
+                        (&&&&&&&&::fast_cache::__private::Argument::new("self", self))
                             .write_key(__key);
-                        (&&&&&&::fast_cache::__private::Argument::new("key", &key)).write_key(__key);
+                        (&&&&&&&&::fast_cache::__private::Argument::new("key", &key))
+                            .write_key(__key);
                     },
                 )
             }
@@ -391,8 +550,10 @@ fn a_sync_function() {
                             __key.type_of(&|| ());
                             #[allow(unused_variables)]
                             let (a, b) = &__argument0;
-                            (&&&&&&::fast_cache::__private::Argument::new("a", a)).write_key(__key);
-                            (&&&&&&::fast_cache::__private::Argument::new("b", b)).write_key(__key);
+                            (&&&&&&&&::fast_cache::__private::Argument::new("a", a))
+                                .write_key(__key);
+                            (&&&&&&&&::fast_cache::__private::Argument::new("b", b))
+                                .write_key(__key);
                         },
                     )
                     .run(
@@ -479,7 +640,7 @@ fn a_method_that_async_trait_has_expanded() {
                                 #[allow(unused_imports)]
                                 use ::fast_cache::__private::argument::*;
                                 __key.type_of(&|| ());
-                                (&&&&&&::fast_cache::__private::Argument::new("id", &id))
+                                (&&&&&&&&::fast_cache::__private::Argument::new("id", &id))
                                     .write_key(__key);
                             },
                         )
@@ -644,18 +805,20 @@ fn a_handler_that_others_look_at() {
                 __x_response: ::fast_cache::CacheResponse,
                 request: Request,
             ) -> ::fast_cache::__private::Response {
+                let __site = show::__site();
                 let __call = ::fast_cache::__private::handler(
-                    show::__site(),
+                    __site,
                     ::fast_cache::__private::RegistryCoder,
                     ::core::option::Option::Some(|| ::fast_cache::__private::erase_key_builder(
                         builder,
                     )),
+                    false,
                     &request,
                     &__x_response,
                     |__key: &mut ::fast_cache::__private::KeyWriter| {
                         #[allow(unused_imports)]
                         use ::fast_cache::__private::argument::*;
-                        (&&&&&&::fast_cache::__private::Argument::new("request", &request))
+                        (&&&&&&&&::fast_cache::__private::Argument::built("request", &request))
                             .write_key(__key);
                     },
                 );
@@ -707,8 +870,9 @@ fn a_handler_that_others_look_at() {
                 fn entry(
                     request: Request,
                 ) -> ::fast_cache::CacheEntry<::fast_cache::CachedResponse> {
+                    let __site = show::__site();
                     ::fast_cache::__private::response_entry(
-                        show::__site(),
+                        __site,
                         ::fast_cache::__private::RegistryCoder,
                         ::core::option::Option::Some(|| ::fast_cache::__private::erase_key_builder(
                             builder,
@@ -718,9 +882,19 @@ fn a_handler_that_others_look_at() {
                         |__key: &mut ::fast_cache::__private::KeyWriter| {
                             #[allow(unused_imports)]
                             use ::fast_cache::__private::argument::*;
-                            (&&&&&&::fast_cache::__private::Argument::new("request", &request))
+                            (&&&&&&&&::fast_cache::__private::Argument::built("request", &request))
                                 .write_key(__key);
                         },
+                    )
+                }
+                /// `show` as a router calls it: for a `GET` of `/`, unless the handler takes the request itself.
+                #[allow(dead_code, deprecated, unreachable_pub, clippy::all, clippy::pedantic)]
+                fn cached(
+                    __argument0: Request,
+                ) -> impl ::core::future::Future<Output = ::fast_cache::__private::Response> {
+                    show(
+                        <::fast_cache::CacheResponse as ::core::default::Default>::default(),
+                        __argument0,
                     )
                 }
             }

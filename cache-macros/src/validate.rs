@@ -10,8 +10,10 @@ use syn::{
 
 use crate::args::{Given, error};
 use crate::borrows::Borrows;
+use crate::cache_control;
 use crate::expand::literal_milliseconds;
 use crate::model::{Body, Key, Kind, Model, Role, first_type, last_segment};
+use crate::refuse;
 use crate::template::{Piece, separates};
 
 /// Checks all rules, and reports everything that is wrong.
@@ -21,7 +23,6 @@ pub(crate) fn validate(model: &Model) -> Result<()> {
         not_unsafe,
         not_extern,
         feature_for_handlers,
-        handlers_are_async,
         returns_something,
         returns_owned,
         sync_takes_owned,
@@ -41,6 +42,7 @@ pub(crate) fn validate(model: &Model) -> Result<()> {
         key_keeps_arguments_apart,
         vary_names_headers,
         statuses_can_be_stored,
+        cache_control_is_one,
         only_for_handlers,
         injected_names_are_free,
         one_response,
@@ -103,16 +105,6 @@ fn feature_for_handlers(model: &Model) -> Result<()> {
     }
 }
 
-fn handlers_are_async(model: &Model) -> Result<()> {
-    match model.kind {
-        Kind::Handler(_) if model.body != Body::Async => Err(error(
-            &model.sig().fn_token,
-            "a handler is an `async fn`: write `async fn`, or `#[cache(function)]` if this is none",
-        )),
-        _ => Ok(()),
-    }
-}
-
 fn returns_something(model: &Model) -> Result<()> {
     let message = "the function returns nothing that could be stored: return a value, or remove \
                    `#[cache]`";
@@ -130,21 +122,25 @@ fn returns_owned(model: &Model) -> Result<()> {
     if matches!(model.kind, Kind::Handler(_)) {
         return Ok(());
     }
-    let stored = match last_segment(&model.output) {
-        Some(segment) if segment.ident == "Result" => first_type(segment).unwrap_or(&model.output),
-        _ => &model.output,
+    let stored = model.stored();
+    let or_a_handler = match refuse::handler_line(model) {
+        Some(line) => format!("; if this is an axum handler, write `{line}`"),
+        None => String::new(),
     };
     if let Type::ImplTrait(opaque) = stored {
-        return Err(error(
-            &opaque.impl_token,
-            "a type without a name cannot be read back from a store: name the return type",
-        ));
+        let message = format!(
+            "a type without a name cannot be read back from a store: name the return type{or_a_handler}"
+        );
+        return Err(error(&opaque.impl_token, message));
     }
     match borrowed_value(stored) {
-        Some(borrow) => Err(error(
-            &borrow,
-            "a reference cannot be stored: return an owned value, such as `String` for `&str`",
-        )),
+        Some(borrow) => {
+            let message = format!(
+                "a reference cannot be stored: return an owned value, such as `String` for \
+                 `&str`{or_a_handler}"
+            );
+            Err(error(&borrow, message))
+        }
         None => Ok(()),
     }
 }
@@ -492,10 +488,17 @@ fn statuses_can_be_stored(model: &Model) -> Result<()> {
                 "this is no status of a final response: write one from 200 to 599",
             ));
         }
-        if let 206 | 304 = number {
+        let why = match number {
+            // RFC 9110 sections 15.3.7 and 15.4.5.
+            206 | 304 => "answers one request, and no other",
+            // RFC 6585.
+            428 | 429 | 431 | 511 => "is never stored (RFC 6585)",
+            _ => "",
+        };
+        if !why.is_empty() {
             return Err(error(
                 status,
-                "a response with this status answers one request, and no other: leave it out",
+                format_args!("a response with this status {why}: leave it out"),
             ));
         }
         if seen.contains(&number) {
@@ -507,6 +510,13 @@ fn statuses_can_be_stored(model: &Model) -> Result<()> {
         seen.push(number);
     }
     Ok(())
+}
+
+fn cache_control_is_one(model: &Model) -> Result<()> {
+    match &model.options.cache_control {
+        Some(given) => cache_control::check(&given.value),
+        None => Ok(()),
+    }
 }
 
 fn is_header_name(name: &LitStr) -> bool {
@@ -524,9 +534,11 @@ fn only_for_handlers(model: &Model) -> Result<()> {
     let vary = options.vary.as_ref().map(|given| ("vary", given.span));
     let statuses = options.statuses.as_ref();
     let statuses = statuses.map(|given| ("statuses", given.span));
+    let cache_control = options.cache_control.as_ref();
+    let cache_control = cache_control.map(|given| ("cache_control", given.span));
     let injected = options.injected_dependency_namespace.as_ref();
     let injected = injected.map(|given| ("injected_dependency_namespace", given.span));
-    match vary.or(statuses).or(injected) {
+    match vary.or(statuses).or(cache_control).or(injected) {
         Some((name, span)) => Err(syn::Error::new(
             span,
             format!("`{name}` is for handlers: add `handler` if this is one, or remove it"),

@@ -36,7 +36,7 @@ async fn below_without_parameters() -> Json<u64> {
 }
 
 #[debug_handler]
-#[cache(expire = 60)]
+#[cache(expire = 60, vary())]
 async fn above_with_all(request: fast_cache::CacheRequest, response: CacheResponse) -> String {
     response.no_store();
     request.uri().to_string()

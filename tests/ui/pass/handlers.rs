@@ -1,11 +1,16 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Extension, FromRef, MatchedPath, OriginalUri, Path, Query, Request, State};
-use axum::http::{StatusCode, Uri, header, request::Parts};
+use axum::extract::rejection::{
+    NestedPathRejection, PathRejection, QueryRejection, RawPathParamsRejection, StringRejection,
+};
+use axum::extract::{
+    Extension, FromRef, MatchedPath, NestedPath, OriginalUri, Path, Query, RawPathParams, RawQuery, Request, State,
+};
+use axum::http::{HeaderMap, StatusCode, Uri, Version, header, request::Parts};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::{Form, Json, Router, routing::get};
-use fast_cache::{CacheRequest, CacheResponse, cache};
+use fast_cache::{CacheRequest, CacheResponse, KeyContext, cache};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, FromRef)]
@@ -68,15 +73,121 @@ async fn skipped(
     format!("{} {original}", matched.as_str())
 }
 
-#[cache(expire = 60)]
+#[cache(expire = 60, vary(), skip(request))]
 async fn listed(head: CacheRequest, cache: CacheResponse, request: Request) -> String {
     cache.no_store();
     format!("{head} {}", request.uri())
 }
 
 #[cache(expire = 60)]
-async fn parts(parts: Parts) -> String {
-    parts.uri.to_string()
+async fn parts(Parts { uri, .. }: Parts) -> String {
+    uri.to_string()
+}
+
+fn by_path(context: &KeyContext<'_>) -> String {
+    context.request.map_or_else(String::new, |request| request.uri().path().to_owned())
+}
+
+#[cache(expire = 60, key_builder = by_path)]
+async fn built(parts: Parts, headers: HeaderMap, request: Request) -> String {
+    format!("{} {} {}", parts.uri, headers.len(), request.uri())
+}
+
+#[cache(expire = 60, key = "one")]
+async fn text(headers: HeaderMap, request: Request) -> String {
+    format!("{} {}", headers.len(), request.uri())
+}
+
+#[cache(expire = 60, skip(headers))]
+async fn skipped_headers(headers: HeaderMap, _: Request) -> String {
+    headers.len().to_string()
+}
+
+#[cache(expire = 60)]
+async fn raw(
+    matched: Option<MatchedPath>,
+    nested: Result<NestedPath, NestedPathRejection>,
+    original: OriginalUri,
+    raw: RawQuery,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    version: Version,
+    page: Result<Query<Page>, QueryRejection>,
+    path: Result<Option<Path<u64>>, PathRejection>,
+    body: Result<String, StringRejection>,
+) -> String {
+    let path = path.map(|path| path.map(|Path(path)| path));
+    format!(
+        "{} {} {} {:?} {} {version:?} {} {path:?} {}",
+        matched.as_ref().map_or("", MatchedPath::as_str),
+        nested.as_ref().map_or("", NestedPath::as_str),
+        original.0,
+        raw.0,
+        params.iter().flatten().count(),
+        page.map_or(0, |page| page.number),
+        body.unwrap_or_default(),
+    )
+}
+
+/// Types of the user's, of names that others have too.
+mod own {
+    use axum::extract::FromRequestParts;
+    use serde::Serialize;
+
+    #[derive(Serialize)]
+    pub struct Parts(u8);
+
+    #[derive(Serialize)]
+    pub struct HeaderMap(u8);
+
+    impl<S: Sync> FromRequestParts<S> for Parts {
+        type Rejection = std::convert::Infallible;
+
+        async fn from_request_parts(
+            _: &mut axum::http::request::Parts,
+            _: &S,
+        ) -> Result<Self, Self::Rejection> {
+            Ok(Self(1))
+        }
+    }
+
+    impl<S: Sync> FromRequestParts<S> for HeaderMap {
+        type Rejection = std::convert::Infallible;
+
+        async fn from_request_parts(
+            _: &mut axum::http::request::Parts,
+            _: &S,
+        ) -> Result<Self, Self::Rejection> {
+            Ok(Self(2))
+        }
+    }
+
+    #[fast_cache::cache(expire = 60)]
+    pub async fn names(parts: Parts, headers: HeaderMap) -> String {
+        format!("{} {}", parts.0, headers.0)
+    }
+
+    #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    pub struct StatusCode(u16);
+
+    #[fast_cache::cache(expire = 60)]
+    pub async fn status() -> (StatusCode, String) {
+        (StatusCode(1), String::new())
+    }
+}
+
+#[cache(expire = 60, handler, cache_control = "private, no-cache")]
+fn blocking(Path(id): Path<u64>) -> (StatusCode, String) {
+    (StatusCode::OK, id.to_string())
+}
+
+#[cache(expire = 60)]
+fn future(Path(id): Path<u64>) -> impl Future<Output = Json<u64>> + Send {
+    async move { Json(id) }
+}
+
+#[cache(expire = 60)]
+fn boxed(Path(id): Path<u64>) -> std::pin::Pin<Box<dyn Future<Output = Json<u64>> + Send>> {
+    Box::pin(async move { Json(id) })
 }
 
 #[cache(expire = 60)]
@@ -139,6 +250,14 @@ fn main() {
         .route("/skipped", get(skipped))
         .route("/listed", get(listed))
         .route("/parts", get(parts))
+        .route("/built", get(built))
+        .route("/text", get(text))
+        .route("/skipped_headers", get(skipped_headers))
+        .route("/raw", get(raw))
+        .route("/own", get(own::names))
+        .route("/blocking/{id}", get(blocking))
+        .route("/future/{id}", get(future))
+        .route("/boxed/{id}", get(boxed))
         .route("/body", get(body))
         .route("/form", get(form))
         .route("/json_body", get(json_body))
@@ -149,5 +268,11 @@ fn main() {
     let _ = json::entry(Query(Page { number: 1 }));
     let _ = Api::show_entry(Path(1));
     drop(Api::show_uncached(Path(1)));
-    let _ = generic::entry::<Db>(Path(1));
+    let _ = generic::entry::<Db>(Path(1)).at("/api");
+    drop(json::cached(State(Db), Query(Page { number: 1 })));
+    drop(redirect::cached());
+    drop(Api::show_cached(Path(1)));
+    drop(generic::cached(State(Db), Path(1)));
+    drop(own::status());
+    drop(blocking::uncached(Path(1)));
 }

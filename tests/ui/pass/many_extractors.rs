@@ -12,7 +12,7 @@ async fn fifteen(
     Json(a)
 }
 
-#[cache(expire = 60)]
+#[cache(expire = 60, skip(_p))]
 async fn sixteen(
     Path(a): Path<u64>,
     _b: Method, _c: Method, _d: Method, _e: Method, _f: Method, _g: Method, _h: Method,
