@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use fast_cache::{Cache, CacheRequest, CacheResponse, Config, InMemoryBackend, cache};
+use fast_cache::{Cache, CacheRequest, CacheResponse, Config, InMemoryBackend, KeyContext, cache};
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
@@ -137,18 +137,22 @@ async fn a_hit_is_the_miss_again() {
 }
 
 #[tokio::test]
-async fn the_etag_is_strong_quoted_and_a_digest_of_the_body() {
+async fn the_etag_is_quoted_a_digest_of_the_body_and_weak_unless_nothing_recodes() {
     #[cache(expire = 60, handler)]
     async fn hello() -> &'static str {
         "hello"
     }
 
-    let app = App::new(Router::new().route("/", get(hello)));
-    let reply = app.get("/").await;
-    assert_eq!(
-        reply.header(header::ETAG),
-        Some("\"5d41402abc4b2a76b9719d911017c592\"")
-    );
+    for (strong, tag) in [
+        (false, "W/\"5d41402abc4b2a76b9719d911017c592\""),
+        (true, "\"5d41402abc4b2a76b9719d911017c592\""),
+    ] {
+        let config = Config::new(InMemoryBackend::new()).strong_etags(strong);
+        let app = App::with(Router::new().route("/", get(hello)), config);
+        for _ in 0..2 {
+            assert_eq!(app.get("/").await.header(header::ETAG), Some(tag));
+        }
+    }
 }
 
 #[tokio::test]
@@ -162,7 +166,7 @@ async fn conditional_requests_get_304_on_a_hit_and_on_a_miss() {
         .to_owned();
     for value in [
         tag.as_str(),
-        &format!("W/{tag}"),
+        tag.trim_start_matches("W/"),
         &format!("\"x\", {tag}"),
         "*",
     ] {
@@ -579,13 +583,16 @@ async fn queries_uris_and_whole_requests_are_keyed() {
     async fn by_uri(uri: Uri) -> String {
         uri.to_string()
     }
-    #[cache(expire = 60)]
+    #[cache(expire = 60, key_builder = whole)]
     async fn by_request(request: Request) -> String {
         request.uri().to_string()
     }
-    #[cache(expire = 60)]
+    #[cache(expire = 60, vary())]
     async fn by_head(request: CacheRequest) -> String {
         request.uri().to_string()
+    }
+    fn whole(context: &KeyContext<'_>) -> String {
+        context.args.digest()
     }
     #[cache(expire = 60)]
     async fn by_method(method: Method, _: Request) -> String {

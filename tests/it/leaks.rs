@@ -149,20 +149,20 @@ async fn who_sees_every_header_is_not_cached_for_personal_requests() {
         };
         format!("{}{}", read("cookie"), read("authorization"))
     }
-    #[cache(expire = 60)]
-    async fn by_request(request: Request) -> String {
-        name(request.headers())
-    }
-    #[cache(expire = 60)]
+    #[cache(expire = 60, vary())]
     async fn by_head(request: CacheRequest) -> String {
         name(request.headers())
     }
-    #[cache(expire = 60)]
-    async fn by_parts(parts: Parts) -> String {
-        name(&parts.headers)
+    #[cache(expire = 60, vary("host", "accept-language"))]
+    async fn by_headers(headers: HeaderMap) -> String {
+        name(&headers)
+    }
+    #[cache(expire = 60, vary("host"))]
+    async fn by_parts(Parts { headers, .. }: Parts) -> String {
+        name(&headers)
     }
     #[cache(expire = 60, vary("cookie"))]
-    async fn varied(request: Request) -> String {
+    async fn varied(request: CacheRequest) -> String {
         name(request.headers())
     }
     #[cache(expire = 60)]
@@ -171,14 +171,14 @@ async fn who_sees_every_header_is_not_cached_for_personal_requests() {
     }
 
     let app = Router::new()
-        .route("/request", get(by_request))
         .route("/head", get(by_head))
+        .route("/headers", get(by_headers))
         .route("/parts", get(by_parts))
         .route("/varied", get(varied))
         .route("/blind", get(blind));
     Cache::new(InMemoryBackend::new())
         .scope(async {
-            for uri in ["/request", "/head", "/parts"] {
+            for uri in ["/head", "/headers", "/parts"] {
                 for name in ["cookie", "authorization"] {
                     for value in ["ada", "bob", "ada"] {
                         let reply = get_as(&app, uri, 0, &[(name, value)]).await;

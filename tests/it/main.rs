@@ -13,6 +13,8 @@ mod allocations;
     feature = "testing"
 ))]
 mod ancestor;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod audience;
 #[cfg(feature = "testing")]
 mod chaos;
 #[cfg(all(feature = "json", feature = "memory"))]
@@ -28,10 +30,20 @@ mod evict;
 mod failures;
 #[cfg(all(feature = "json", any(feature = "memcached", feature = "redis")))]
 mod faults;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod fronts;
 #[cfg(feature = "memory")]
 mod functions;
 #[cfg(all(feature = "axum", feature = "memory"))]
+mod handler_keys;
+#[cfg(all(feature = "axum", feature = "memory"))]
 mod handlers;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod hidden;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod http_settings;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod identity;
 mod init;
 #[cfg(feature = "memory")]
 mod invalidation;
@@ -47,15 +59,27 @@ mod lock;
 mod memcached;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod memory;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod mounts;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod not_stored;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod pages;
 #[cfg(all(feature = "json", any(feature = "memcached", feature = "redis")))]
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
 mod remote;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod scopes;
 #[cfg(feature = "testing")]
 mod simulation;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod stale;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod stand_ins;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod streams;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod tags;
 #[cfg(feature = "testing")]
@@ -67,3 +91,7 @@ mod tiered;
     feature = "testing"
 ))]
 mod ui;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod validation;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod waiting;
