@@ -77,7 +77,12 @@
 //! `self` for methods. An argument that cannot be made part of the key, such as a database handle
 //! or an `Extension<T>` whose `T` is not `Serialize`, is a compile error that offers `skip(..)`,
 //! `key = ".."` and `vary(..)`. So one caller's value is never served to another by accident. The
-//! one argument that is left out by itself is axum's `State`.
+//! one argument that is left out by itself is axum's `State`: it belongs to the place where the handler's router is
+//! nested, which is part of the key.
+//!
+//! What a browser or a proxy is told follows from the same: a reply that may depend on who asks says `private,
+//! no-cache`. `http_cache` has all of it in tables: which parts of a request count, what a client is told, and what
+//! is not stored.
 //!
 //! # What happens when the cache fails
 //!
@@ -127,6 +132,37 @@
 //! # }
 //! ```
 //!
+//! An application that is served gets a cache of its own by `Cache::layer`, since a task that a test spawns does not
+//! see the scope that the test is in:
+//!
+//! ```
+//! # #[cfg(all(feature = "axum", feature = "memory"))] {
+//! use axum::{Router, body::Body, extract::Path, http::Request, routing::get};
+//! use fast_cache::{Cache, InMemoryBackend, cache};
+//! use tower::ServiceExt as _;
+//!
+//! #[cache(expire = 60, handler)]
+//! async fn show(Path(id): Path<u64>) -> String { format!("user {id}") }
+//!
+//! // The application, as `main` makes it.
+//! fn app() -> Router {
+//!     Router::new().route("/users/{id}", get(show))
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let cache = Cache::new(InMemoryBackend::new());
+//! // `axum::serve(listener, app)` in a task of its own works as well.
+//! let app = app().layer(cache.layer());
+//! for expected in ["MISS", "HIT"] {
+//!     let request = Request::get("/users/42").body(Body::empty())?;
+//!     let reply = app.clone().oneshot(request).await?;
+//!     assert_eq!(reply.headers()["x-fastapi-cache"], expected);
+//! }
+//! assert_eq!(cache.stats().hits, 1);
+//! # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+//! # }
+//! ```
+//!
 //! # Features
 //!
 //! | feature | default | gives |
@@ -173,6 +209,7 @@ pub use fast_cache_core::MessagePack;
 #[cfg(feature = "axum")]
 pub use fast_cache_core::{
     CacheFuture, CacheLayer, CacheRequest, CacheResponse, CacheService, CachedResponse,
+    ScopeFuture, ScopeLayer, ScopeService, http_cache,
 };
 
 /// What generated code calls; not covered by semantic versioning.

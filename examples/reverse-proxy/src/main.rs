@@ -86,7 +86,7 @@ async fn forward(State(upstream): State<Upstream>, mut request: Request) -> Resp
     }
 }
 
-/// Takes out what belongs to one connection (RFC 9110 section 7.6.1).
+/// Takes out what belongs to one connection (RFC 9110 section 7.6.1). The host stays, which no connection may take away.
 fn strip_connection(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -94,6 +94,7 @@ fn strip_connection(headers: &mut HeaderMap) {
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != HOST)
         .collect();
     let keep_alive = HeaderName::from_static("keep-alive");
     let proxy = HeaderName::from_static("proxy-connection");
@@ -161,7 +162,8 @@ impl Options {
             None => Config::new(InMemoryBackend::new()),
             Some(url) => Config::new(RedisOptions::new().connect(url).await?),
         };
-        config = config.prefix("reverse-proxy");
+        // Nothing above the cache recodes bodies, so that its tags stand for their bytes, and parts can be served.
+        config = config.prefix("reverse-proxy").strong_etags(true);
         if let Some(duration) = self.stale_if_error {
             config = config.stale_if_error(duration);
         }
