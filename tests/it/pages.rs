@@ -6,7 +6,7 @@
 //! as HTTP asks for it: it names in `Vary` what it has read, but for what caches have to know by themselves.
 //!
 //! Everything is drawn from a seed: `FAST_CACHE_SEED=17 cargo test --all-features --test it pages` plays a case
-//! again, and `FAST_CACHE_CASES=100000` plays so many, which takes some six minutes in a debug build.
+//! again, and `FAST_CACHE_CASES=100000` plays so many, which takes some four minutes in a debug build.
 
 mod handlers;
 mod layers;
