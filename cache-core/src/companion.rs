@@ -246,11 +246,11 @@ pub fn response_entry<C: CoderChoice>(
     entry
 }
 
-/// What the key of a handler's entry is before the place where the handler is mounted joins it.
+/// The key of a handler's entry before the place where the handler is mounted joins it.
 #[cfg(feature = "axum")]
 enum Unmounted {
     Known(UnmountedKey),
-    /// What the headers add to the text that a builder makes.
+    /// The suffix that the headers add to the text of a key builder.
     Built(String),
 }
 

@@ -271,7 +271,7 @@ impl Engine {
         &self.refreshes
     }
 
-    /// What turned out not to be storable.
+    /// The keys whose responses turned out not to be storable.
     #[cfg(feature = "axum")]
     pub(crate) fn unstorable(&self) -> &Unstorable {
         &self.unstorable

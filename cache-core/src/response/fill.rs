@@ -65,7 +65,7 @@ impl Drop for Pump {
     }
 }
 
-/// How a body has ended for whoever would store it.
+/// How a body has ended for the task that would store it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Complete(Bytes),

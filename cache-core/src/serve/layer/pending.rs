@@ -247,7 +247,7 @@ impl Pending {
         }
     }
 
-    /// Reads a body in the background, stores it when it is complete, and gives it to whoever reads along: to
+    /// Reads a body in the background, stores it when it is complete, and gives it to the clients that read along: to
     /// the client that it was made for, through what this returns, if that reads it.
     fn stream(
         self: &Arc<Self>,
