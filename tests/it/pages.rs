@@ -52,8 +52,8 @@ enum Scope {
     /// The head of a request, and of its headers those that the handler names, and those that tell who asks or
     /// where.
     Handler,
-    /// The same under another cache, which does not know of the handler what this one does: of those who say who
-    /// they are, the handler reads nothing that it does not name.
+    /// The same under another cache, which knows nothing of the handler but what the replies say: of the headers
+    /// that tell who asks, the handler reads `Cookie` and `Authorization`, and those that it names.
     HandlerBelow,
 }
 

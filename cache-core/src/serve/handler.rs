@@ -32,6 +32,10 @@ use crate::value::{CoderChoice, Shape};
 
 use super::asks::Asks;
 
+/// The headers by which clients tell who they are (RFC 9110 section 11.6.2, RFC 6265). Others are a program's own
+/// or those of a proxy, and too many to name.
+const PERSONAL: [&str; 2] = ["cookie", "authorization"];
+
 /// Looks up a request to a cached handler. A response in this process is found and answered here,
 /// before anything is awaited.
 ///
@@ -543,7 +547,7 @@ impl<C: CoderChoice> Exchange<C> {
         };
         let mut headers = parts.headers;
         add_vary(&mut headers, path.site.vary_names());
-        self.name_links(&mut headers);
+        self.name_seen_headers(&mut headers);
         let strong = self.settings().strong_etags;
         let stored = CachedResponse::complete(parts.status, headers, body, strong);
         let end = match self.asks.form.is_head {
@@ -587,10 +591,15 @@ impl<C: CoderChoice> Exchange<C> {
         }
     }
 
-    /// Names the headers in `Vary` by which the handler may have made links: to caches on the way to the client they would
-    /// count for nothing.
-    fn name_links(&self, headers: &mut HeaderMap) {
-        if self.sees_headers && self.asks.overview.is_forwarded {
+    /// Names in `Vary` what keeps replies of a handler apart that sees the headers, beside those that `vary` names: by
+    /// some it may have made links, and to a request that tells who sent it it may answer otherwise. To caches on
+    /// the way to the client these headers would count for nothing.
+    fn name_seen_headers(&self, headers: &mut HeaderMap) {
+        if !self.sees_headers {
+            return;
+        }
+        add_vary(headers, &PERSONAL);
+        if self.asks.overview.is_forwarded {
             let links = forwarded(self.request.headers(), &self.settings().notable);
             let names: Vec<&str> = links.map(|(name, _)| name).collect();
             add_vary(headers, &names);

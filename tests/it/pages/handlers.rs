@@ -60,8 +60,11 @@ impl Shop {
 
 /// Whether a handler that names these headers may look at one.
 fn may_read(case: &Case, name: &str, vary: &[&str]) -> bool {
-    let is_unnamed_credential = is_credential(name) && case.scope == Scope::Handler;
-    is_unnamed_credential || is_link(name) || vary.contains(&name)
+    let is_known = match case.scope {
+        Scope::HandlerBelow => ["cookie", "authorization"].contains(&name),
+        Scope::All | Scope::Handler => is_credential(name),
+    };
+    is_known || is_link(name) || vary.contains(&name)
 }
 
 #[derive(Debug, Serialize, Deserialize)]
