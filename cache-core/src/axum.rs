@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, ready};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{NestedPath, OriginalUri};
@@ -130,8 +130,11 @@ impl<S: Sync> FromRequestParts<S> for CacheRequest {
 ///     Json(quote)
 /// }
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct CacheResponse(Arc<Mutex<Wishes>>);
+#[derive(Debug, Default)]
+pub struct CacheResponse(
+    /// Made when it is needed, since a hit has no use for it.
+    OnceLock<Arc<Mutex<Wishes>>>,
+);
 
 /// What a handler has asked for.
 #[derive(Debug, Default)]
@@ -174,7 +177,15 @@ impl CacheResponse {
     }
 
     fn wishes(&self) -> MutexGuard<'_, Wishes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let wishes = self.0.get_or_init(Arc::default);
+        wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for CacheResponse {
+    fn clone(&self) -> Self {
+        let wishes = self.0.get_or_init(Arc::default);
+        Self(OnceLock::from(Arc::clone(wishes)))
     }
 }
 

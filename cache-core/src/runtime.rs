@@ -384,7 +384,7 @@ where
 /// A call that was not answered at once, under its key.
 pub(crate) struct AskedFor {
     pub(crate) cache: Cache,
-    site: &'static Site,
+    pub(crate) site: &'static Site,
     pub(crate) key: Key,
     pub(crate) tags: TagList,
     is_early: bool,

@@ -50,6 +50,7 @@ pub trait ByExtractor {
 }
 
 impl<T: Extractor> ByExtractor for &&Filled<'_, T> {
+    #[inline]
     fn check(&self, site: &'static Site, request: Request<'_>, key: &mut KeyWriter) {
         let Some(fields) = self.value.fields() else {
             return;
@@ -129,6 +130,9 @@ impl<T> Filled<'_, T> {
         source: Source,
         fields: &F,
     ) {
+        if self.verdicts.is_clean::<F>() {
+            return;
+        }
         let verdict = self.verdicts.on(fields, || source.names(request));
         if let Some(field) = verdict.hides(fields, || source.names(request)) {
             self.count_hidden(site, key, source, field);
@@ -337,8 +341,17 @@ impl Verdicts {
         }
     }
 
-    /// The verdict on a type, found when its first value is seen.
+    /// Whether it is known already that `Serialize` writes all of this type, which is the one that most are of.
     #[inline]
+    fn is_clean<F>(&self) -> bool {
+        match self.first.get() {
+            Some((first, Verdict::Nothing)) => *first == type_name::<F>(),
+            _ => false,
+        }
+    }
+
+    /// The verdict on a type, found when its first value is seen.
+    #[cold]
     fn on<F: Serialize + DeserializeOwned>(
         &'static self,
         fields: &F,

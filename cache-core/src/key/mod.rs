@@ -161,9 +161,15 @@ impl KeyWriter {
 
     /// Makes what a request adds part of the key: headers, the mount, and raw texts of the URI.
     #[cfg(feature = "axum")]
+    #[inline]
     pub(crate) fn request(&mut self, request: &impl crate::axum::RequestHead, names: &[&str]) {
+        let mount = request.mount();
+        let adds_nothing = names.is_empty() && mount.is_none() && !self.raw.path && !self.raw.query;
+        if adds_nothing && !self.is_text {
+            return;
+        }
         self.headers(request.headers(), names);
-        self.mount(request.mount());
+        self.mount(mount);
         if self.raw.path || self.raw.query {
             self.raw(request.raw_path(), request.uri().query());
         }

@@ -1,6 +1,7 @@
 //! The replies that are made from stored responses: by handlers and by layers, on hits and on misses.
 
 use axum_core::body::Body;
+use bytes::Bytes;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -10,6 +11,7 @@ use crate::http::{
 };
 
 use super::stored::CachedResponse;
+use super::told::Teller;
 
 /// The form that a request wants its reply in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,60 +32,12 @@ impl Form {
     }
 }
 
-/// What a reply says beside the stored response. Times are in seconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a reply says of the age of the stored response, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) age: u64,
     /// For how long it is still fresh, below zero if it is stale; `None` if it does not expire.
     pub(crate) ttl: Option<i64>,
-    pub(crate) told: Told,
-}
-
-/// What clients are told of how long a reply is good for, where the stored response does not say it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// Nothing.
-    Nothing,
-    /// This `Cache-Control`.
-    Given(HeaderValue),
-    /// That any cache may keep it for as long as it is fresh here, and serve it stale for so long (RFC 5861).
-    Shared {
-        stale_while_revalidate: u64,
-        stale_if_error: u64,
-    },
-    /// That it is for this client alone, which asks each time whether it is current (RFC 9111 sections 5.2.2.7
-    /// and 5.2.2.4).
-    Private,
-}
-
-impl Told {
-    pub(super) fn is_private(&self) -> bool {
-        *self == Self::Private
-    }
-
-    fn cache_control(&self, ttl: Option<i64>) -> Option<HeaderValue> {
-        let (while_revalidate, if_error) = match self {
-            Self::Nothing => return None,
-            Self::Given(value) => return Some(value.clone()),
-            Self::Private => return Some(HeaderValue::from_static("private, no-cache")),
-            Self::Shared {
-                stale_while_revalidate,
-                stale_if_error,
-            } => (*stale_while_revalidate, *stale_if_error),
-        };
-        // What does not expire may be invalidated at any moment, which no client would hear of.
-        let max_age = ttl?.max(0);
-        let mut text = format!("max-age={max_age}");
-        for (name, seconds) in [
-            ("stale-while-revalidate", while_revalidate),
-            ("stale-if-error", if_error),
-        ] {
-            if seconds > 0 {
-                text.push_str(&format!(", {name}={seconds}"));
-            }
-        }
-        HeaderValue::try_from(text).ok()
-    }
 }
 
 /// Makes the replies to one request.
@@ -92,6 +46,7 @@ pub(crate) struct Replies<'a> {
     pub(crate) settings: &'a HttpSettings,
     /// The name under which `Cache-Status` speaks of the cache, where that is asked for.
     pub(crate) cache_status: Option<&'a str>,
+    pub(crate) teller: Teller<'a>,
     pub(crate) form: Form,
     /// The headers of the request.
     pub(crate) request: &'a HeaderMap,
@@ -102,28 +57,27 @@ impl Replies<'_> {
     pub(crate) fn hit(
         &self,
         stored: &CachedResponse,
-        facts: &Facts,
+        facts: Facts,
         status: CacheStatus,
     ) -> Response<Body> {
-        let status_header = &self.settings.status_header;
-        let headers = stored.hit_headers.get(facts, status_header, || {
+        let head = stored.hit_headers.get(facts, self, || {
             let age = HeaderValue::from(facts.age);
-            self.headers(stored, facts, "HIT", Some(age))
+            self.head(stored, facts, "HIT", Some(age))
         });
         let ttl = facts.ttl;
-        self.finish(stored, headers, CacheStatus { ttl, ..status })
+        self.finish(stored, head, CacheStatus { ttl, ..status })
     }
 
     /// The reply of a response that has just been made or validated. `age` is what that says of its age.
     pub(crate) fn miss(
         &self,
         stored: &CachedResponse,
-        facts: &Facts,
+        facts: Facts,
         age: Option<&HeaderValue>,
         status: CacheStatus,
     ) -> Response<Body> {
-        let headers = self.headers(stored, facts, "MISS", age.cloned());
-        self.finish(stored, headers, status)
+        let head = self.head(stored, facts, "MISS", age.cloned());
+        self.finish(stored, head, status)
     }
 
     /// The reply of a response that is not stored, to a request whose conditions the origin has not seen: they
@@ -147,17 +101,17 @@ impl Replies<'_> {
         with_cache_status(reply, self.cache_status, status)
     }
 
-    /// The headers of the whole response, before it is known what of it the request wants.
-    fn headers(
+    /// The status and the headers of the whole response, before it is known what of it the request wants.
+    fn head(
         &self,
         stored: &CachedResponse,
-        facts: &Facts,
+        facts: Facts,
         status: &'static str,
         age: Option<HeaderValue>,
-    ) -> HeaderMap {
+    ) -> Response<()> {
         let mut headers = stored.headers().clone();
         if !headers.contains_key(CACHE_CONTROL)
-            && let Some(told) = facts.told.cache_control(facts.ttl)
+            && let Some(told) = self.teller.tell(self.settings).cache_control(facts.ttl)
         {
             headers.insert(CACHE_CONTROL, told);
         }
@@ -170,56 +124,65 @@ impl Replies<'_> {
         if stored.is_complete() && may_have_body(stored.status()) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body().len()));
         }
-        headers
+        let mut head = Response::new(());
+        *head.status_mut() = stored.status();
+        *head.headers_mut() = headers;
+        head
     }
 
     /// Answers with all of a response, with the part that is asked for, or with the news that the client has
-    /// it already. `headers` are those of the whole.
+    /// it already. `head` is that of the whole.
     fn finish(
         &self,
         stored: &CachedResponse,
-        mut headers: HeaderMap,
+        mut head: Response<()>,
         cache_status: CacheStatus,
     ) -> Response<Body> {
         if let Some(name) = self.cache_status {
-            cache_status.append(&mut headers, name);
+            cache_status.append(head.headers_mut(), name);
         }
         let Form {
             is_head,
             has_validators,
             is_ranged,
         } = self.form;
-        let (mut status, mut body) = (stored.status(), stored.body().clone());
+        let mut body = stored.body().clone();
         // What is not a success is answered as it is (RFC 9110 section 13.2.1).
-        if has_validators && status.is_success() && not_modified(self.request, &headers) {
-            status = StatusCode::NOT_MODIFIED;
-            strip_for_not_modified(&mut headers);
+        if has_validators
+            && head.status().is_success()
+            && not_modified(self.request, head.headers())
+        {
+            *head.status_mut() = StatusCode::NOT_MODIFIED;
+            strip_for_not_modified(head.headers_mut());
             body.clear();
         } else if !stored.is_complete() {
             // Its parts are not known yet.
         } else if is_head {
             body.clear();
-        } else if is_ranged && status == StatusCode::OK {
-            let length = body.len();
-            match wanted(self.request, &headers, length) {
-                Wanted::Whole => {}
-                Wanted::Part(part) => {
-                    status = StatusCode::PARTIAL_CONTENT;
-                    let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
-                    set_range(&mut headers, &range, part.len());
-                    body = body.slice(part);
-                }
-                Wanted::Unsatisfiable => {
-                    status = StatusCode::RANGE_NOT_SATISFIABLE;
-                    set_range(&mut headers, &format!("bytes */{length}"), 0);
-                    body.clear();
-                }
+        } else if is_ranged && head.status() == StatusCode::OK {
+            body = self.part(&mut head, body);
+        }
+        head.map(|()| Body::from(body))
+    }
+
+    /// The part of a body that is asked for, which the head then tells.
+    fn part(&self, head: &mut Response<()>, mut body: Bytes) -> Bytes {
+        let length = body.len();
+        match wanted(self.request, head.headers(), length) {
+            Wanted::Whole => {}
+            Wanted::Part(part) => {
+                *head.status_mut() = StatusCode::PARTIAL_CONTENT;
+                let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+                set_range(head.headers_mut(), &range, part.len());
+                body = body.slice(part);
+            }
+            Wanted::Unsatisfiable => {
+                *head.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                set_range(head.headers_mut(), &format!("bytes */{length}"), 0);
+                body.clear();
             }
         }
-        let mut reply = Response::new(Body::from(body));
-        *reply.status_mut() = status;
-        *reply.headers_mut() = headers;
-        reply
+        body
     }
 }
 

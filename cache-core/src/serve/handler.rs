@@ -8,20 +8,22 @@ use std::time::Duration;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use crate::access::Access;
 use crate::axum::{CacheRequest, CacheResponse, RequestHead, Wishes};
-use crate::engine::{Found, Look, Terms, Times, times_of};
+use crate::engine::{Engine, Found, Look, Terms, Times, times_of};
 use crate::http::{
     CacheStatus, Candidate, Forward, HttpSettings, Reason, ResponseDirectives, add_vary, admit,
     explicit_lifetime, forwarded, is_personal, moment, stands_in_for,
 };
 use crate::key::KeyWriter;
 use crate::limit::timed_out;
-use crate::policy::{Aging, Verdict};
+use crate::policy::Verdict;
 use crate::registry::with_current;
-use crate::response::{CachedResponse, Facts, Gathered, Replies, Told, gather, with_cache_status};
+use crate::response::{
+    CachedResponse, Facts, Gathered, Replies, Teller, gather, with_cache_status,
+};
 use crate::runtime::{
     Answer, AskedFor, CallKey, Due, End, First, Lookup, MakeKeyBuilder, Miss, Path, Purpose,
     Settled, Spare, detach, look_up, uninitialized, wait_softly,
@@ -79,11 +81,8 @@ pub fn handler<C: CoderChoice>(
             let times = times_of(entry, now);
             let stored = engine.downcast::<CachedResponse>(site, entry)?;
             accepts(&asks, times).then(|| {
-                let facts = facts(
-                    times,
-                    told(site, settings, engine.aging(site), is_shared, &asks),
-                );
-                replies(settings, &asks, headers).hit(stored, &facts, CacheStatus::HIT)
+                let replies = replies(site, engine, settings, is_shared, &asks, headers);
+                replies.hit(stored, facts(times), CacheStatus::HIT)
             })
         });
         match lookup {
@@ -103,11 +102,16 @@ pub fn handler<C: CoderChoice>(
             }
         }
     });
+    let lookup = lookup.unwrap_or_else(|| uninitialized(site));
+    let response = match lookup {
+        Lookup::Hit(_) => CacheResponse::default(),
+        Lookup::Bypass | Lookup::Miss(_) => response.clone(),
+    };
     HandlerCall {
         site,
-        lookup: lookup.unwrap_or_else(|| uninitialized(site)),
+        lookup,
         passed,
-        response: response.clone(),
+        response,
         timeout: None,
         coder: PhantomData,
     }
@@ -157,7 +161,7 @@ fn accepts(asks: &Asks, times: Times) -> bool {
     asks.accepts(times.age, rest)
 }
 
-fn facts(times: Times, told: Told) -> Facts {
+fn facts(times: Times) -> Facts {
     let ttl = times.remaining.map(|remaining| {
         let seconds = |milliseconds: u64| i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
         match times.is_stale() {
@@ -168,31 +172,26 @@ fn facts(times: Times, told: Told) -> Facts {
     Facts {
         age: times.age / 1000,
         ttl,
-        told,
     }
 }
 
-/// What a client is told of how long a reply is good for: what the attribute says, else what the cache says, else
-/// what follows from what the handler can see. A reply that may depend on who asks is offered to no shared cache.
-fn told(site: &Site, settings: &HttpSettings, aging: Aging, is_shared: bool, asks: &Asks) -> Told {
-    if let Some(given) = site.cache_control_value() {
-        return Told::Given(HeaderValue::from_static(given));
-    }
-    let is_shared = is_shared && !asks.overview.has_credentials;
-    match &settings.cache_control {
-        Some(given) if is_shared || given.keeps_apart => Told::Given(given.value.clone()),
-        _ if is_shared => Told::Shared {
-            stale_while_revalidate: aging.stale_while_revalidate.as_secs(),
-            stale_if_error: aging.stale_if_error.as_secs(),
-        },
-        _ => Told::Private,
-    }
-}
-
-fn replies<'a>(settings: &'a HttpSettings, asks: &Asks, request: &'a HeaderMap) -> Replies<'a> {
+/// Makes the replies to a request, whose headers are `request`.
+fn replies<'a>(
+    site: &'static Site,
+    engine: &'a Engine,
+    settings: &'a HttpSettings,
+    is_shared: bool,
+    asks: &Asks,
+    request: &'a HeaderMap,
+) -> Replies<'a> {
     Replies {
         settings,
         cache_status: settings.cache_status.as_deref(),
+        teller: Teller::Handler {
+            site,
+            engine,
+            is_shared: is_shared && !asks.overview.has_credentials,
+        },
         form: asks.form,
         request,
     }
@@ -554,10 +553,10 @@ impl<C: CoderChoice> Exchange<C> {
             true => End::Alone,
             false => path.store_on(look.ticket, &stored, &terms).await,
         };
-        let facts = facts(Times::new(terms.fresh), self.told());
+        let facts = facts(Times::new(terms.fresh));
         let is_stored = matches!(end, End::Valid(..));
         let status = CacheStatus::forwarded(forward).stored(is_stored);
-        let mut reply = self.replies().miss(&stored, &facts, None, status);
+        let mut reply = self.replies().miss(&stored, facts, None, status);
         *reply.extensions_mut() = parts.extensions;
         let answered = Answered {
             reply,
@@ -612,26 +611,24 @@ impl<C: CoderChoice> Exchange<C> {
     }
 
     fn hit(&self, found: Found<CachedResponse>, status: CacheStatus) -> Answered {
-        let facts = facts(found.times, self.told());
+        let facts = facts(found.times);
         Answered {
-            reply: self.replies().hit(&found.value, &facts, status),
+            reply: self.replies().hit(&found.value, facts, status),
             stored: Some(found.value),
         }
     }
 
-    fn told(&self) -> Told {
-        let path = self.path();
-        told(
-            path.site,
+    fn replies(&self) -> Replies<'_> {
+        let engine = self.call.cache.engine();
+        let headers = self.request.headers();
+        replies(
+            self.call.site,
+            engine,
             self.settings(),
-            path.aging(),
             self.is_shared,
             &self.asks,
+            headers,
         )
-    }
-
-    fn replies(&self) -> Replies<'_> {
-        replies(self.settings(), &self.asks, self.request.headers())
     }
 }
 

@@ -29,7 +29,7 @@ use crate::backend::BoxFuture;
 use crate::http::{CacheStatus, Forward, HttpSettings, Reason, Target};
 use crate::join::join_all;
 use crate::registry::{Cache, with_current};
-use crate::response::{Replies, with_cache_status};
+use crate::response::{Replies, Teller, with_cache_status};
 use crate::runtime::uninitialized;
 use crate::site::Site;
 
@@ -185,6 +185,7 @@ impl Settings {
         Replies {
             settings: http,
             cache_status: self.cache_status(http),
+            teller: Teller::Origin,
             form: asked.asks.form,
             request: &asked.parts.headers,
         }

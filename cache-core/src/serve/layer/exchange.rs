@@ -47,7 +47,7 @@ pub(super) fn find_local(
         }
         engine.local_hit(layer.site);
         let replies = layer.replies(cache.http(), asked);
-        Some(replies.hit(&stored.response, &stored.facts(times), CacheStatus::HIT))
+        Some(replies.hit(&stored.response, stored.facts(times), CacheStatus::HIT))
     };
     let (entry, now) = engine.find_local(key.local())?;
     let variants = match engine.downcast::<Stored>(layer.site, &entry)? {
@@ -178,7 +178,7 @@ where
 
     fn hit(&self, stored: &StoredResponse, times: Times, status: CacheStatus) -> Response<Body> {
         let replies = self.pending.replies();
-        replies.hit(&stored.response, &stored.facts(times), status)
+        replies.hit(&stored.response, stored.facts(times), status)
     }
 
     /// Fetches the response in the background.

@@ -153,7 +153,7 @@ impl Pending {
                 let current = stored.response.with_headers(headers);
                 let facts = stored.facts(Times::new(None));
                 let status = status.because(Some(reason));
-                let reply = self.replies().miss(&current, &facts, None, status);
+                let reply = self.replies().miss(&current, facts, None, status);
                 return Answered::alone(Turn::reply(reply));
             }
         };
@@ -171,7 +171,7 @@ impl Pending {
     fn made(&self, stored: &StoredResponse, plan: &Plan, status: CacheStatus) -> Response<Body> {
         let facts = stored.facts(Times::new(None));
         let age = plan.age.as_ref();
-        self.replies().miss(&stored.response, &facts, age, status)
+        self.replies().miss(&stored.response, facts, age, status)
     }
 
     /// Passes on a response that is not stored. What is stored already ends, if it `replaces` that, since it is no
@@ -330,7 +330,7 @@ impl Pending {
         let head = &filling.head;
         let facts = head.facts(times());
         let replies = self.replies();
-        let mut reply = replies.hit(&head.response, &facts, CacheStatus::COLLAPSED);
+        let mut reply = replies.hit(&head.response, facts, CacheStatus::COLLAPSED);
         if reply.status() != StatusCode::NOT_MODIFIED {
             *reply.body_mut() = body;
         }

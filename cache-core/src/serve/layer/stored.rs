@@ -9,7 +9,7 @@ use crate::clock::milliseconds;
 use crate::engine::Times;
 use crate::error::Error;
 use crate::key::KeyBytes;
-use crate::response::{CachedResponse, Facts as ReplyFacts, Told, counted, damaged, split_counted};
+use crate::response::{CachedResponse, Facts as ReplyFacts, counted, damaged, split_counted};
 use crate::value::{Codec, Payload};
 
 use super::asked::Asked;
@@ -111,7 +111,6 @@ impl StoredResponse {
         ReplyFacts {
             age: self.freshness.age(times) / 1000,
             ttl: Some(self.freshness.rest(times).div_euclid(1000)),
-            told: Told::Nothing,
         }
     }
 
