@@ -84,13 +84,6 @@ mod streams;
 mod tags;
 #[cfg(feature = "testing")]
 mod tiered;
-#[cfg(all(
-    feature = "axum",
-    feature = "json",
-    feature = "memory",
-    feature = "testing"
-))]
-mod ui;
 #[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
 mod validation;
 #[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]

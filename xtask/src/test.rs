@@ -17,6 +17,10 @@ const FEATURED: &str = "-p fast-cache --lib --test it";
 /// All packages but the one that brings the peers, whose features would be turned on for all.
 const WORKSPACE: &str = "--workspace --exclude fast-cache-benches --all-features";
 
+/// The test that compiles programs, and the features that it needs.
+const COMPILED: &str = "programs_compile_or_are_rejected";
+const COMPILED_WITH: &str = "axum,bincode,json,memory,msgpack,testing";
+
 /// The tests that need servers, or start their own.
 const SERVED: [&str; 6] = [
     "conformance::servers::",
@@ -74,12 +78,12 @@ fn test(steps: &mut Steps, servers: &[(&str, &str)]) -> Result<()> {
     // Tests that start and stop servers want the machine for themselves, and not beside a compiler.
     let (with_servers, skipped) = (SERVED.join(" "), SERVED.join(" --skip "));
     steps.cargo(
-        &format!("test {WORKSPACE} --all-targets -- --skip ui:: --skip {skipped}"),
+        &format!("test {WORKSPACE} --all-targets -- --skip {COMPILED} --skip {skipped}"),
         servers,
     )?;
-    // These build everything once more, in a folder of their own: without the largest backends.
+    // It builds everything once more, in a folder of its own: without the largest backends.
     steps.cargo(
-        "test -p fast-cache --features axum,bincode,json,memory,msgpack,testing --test it -- ui::",
+        &format!("test -p fast-cache --features {COMPILED_WITH} --test ui"),
         &[],
     )?;
     steps.cargo(

@@ -1,7 +1,7 @@
 //! What compiles, and what is rejected with which words.
 
 #[test]
-fn ui() {
+fn programs_compile_or_are_rejected() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/ui/pass/*.rs");
     cases.compile_fail("tests/ui/fail/*.rs");
