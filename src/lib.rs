@@ -181,8 +181,8 @@ pub mod testing;
 
 pub use fast_cache_core::{
     Arg, Args, Backend, BoxFuture, BreakerState, Bus, Cache, CacheEntry, CacheValue, Clock, Coder,
-    Config, DynBackend, DynKeyBuilder, Error, ErrorKind, FastCache, FunctionStats, InitError,
-    KeyBuilder, KeyContext, RegisteredCoder, Stats, Subscription, TOMBSTONE_BYTES,
+    Config, DynBackend, DynKeyBuilder, EntryTicket, Error, ErrorKind, FastCache, FunctionStats,
+    InitError, KeyBuilder, KeyContext, RegisteredCoder, Stats, Subscription, TOMBSTONE_BYTES,
 };
 #[doc(inline)]
 #[doc = include_str!("docs/cache.md")]

@@ -141,14 +141,40 @@ impl Barriers {
         tag: &str,
         epoch: u64,
     ) -> Result<u64, Error> {
-        let known = {
-            let tags = self.tags();
-            let known = tags.generations.get(tag).copied();
-            known.filter(|_| tags.epoch == epoch)
-        };
-        if let Some(generation) = known {
-            return Ok(generation);
+        match self.known_tag(tag, epoch) {
+            Some(generation) => Ok(generation),
+            None => self.tag_anew(backend, tag, epoch).await,
         }
+    }
+
+    /// Whether a tag has this generation still. What is known of it says only that it has: its barrier may have been evicted
+    /// and made anew in one epoch, and then the processes that have known the old one would reject what the others store.
+    pub(crate) async fn holds_tag(
+        &self,
+        backend: &dyn DynBackend,
+        tag: &str,
+        generation: u64,
+        epoch: u64,
+    ) -> Result<bool, Error> {
+        if self.known_tag(tag, epoch) == Some(generation) {
+            return Ok(true);
+        }
+        Ok(self.tag_anew(backend, tag, epoch).await? == generation)
+    }
+
+    fn known_tag(&self, tag: &str, epoch: u64) -> Option<u64> {
+        let tags = self.tags();
+        let known = tags.generations.get(tag).copied();
+        known.filter(|_| tags.epoch == epoch)
+    }
+
+    /// The same, as it is stored now.
+    async fn tag_anew(
+        &self,
+        backend: &dyn DynBackend,
+        tag: &str,
+        epoch: u64,
+    ) -> Result<u64, Error> {
         let generation = self.tag_barrier(tag).read(backend).await?;
         let mut tags = self.tags();
         if tags.epoch != epoch || tags.generations.len() >= MOST_TAGS {

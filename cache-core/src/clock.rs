@@ -26,6 +26,11 @@ impl Clock {
         Self::default()
     }
 
+    /// Whether a test moves it.
+    pub(crate) fn is_manual(&self) -> bool {
+        !matches!(self.0, Source::System)
+    }
+
     /// Milliseconds since some moment in the past. They never run backwards.
     #[inline]
     pub(crate) fn now(&self) -> u64 {

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::access::Access;
-use crate::engine::{Found, Terms};
-use crate::error::Error;
+use crate::engine::{Found, Stored, Terms, Ticket};
+use crate::error::{Error, ErrorKind};
 use crate::key::{Key, KeyWriter};
 #[cfg(feature = "axum")]
 use crate::key::{UnmountedKey, headers_suffix, mounted_suffix};
@@ -39,6 +39,13 @@ pub struct CacheEntry<T> {
     access: Access<T>,
     #[cfg(feature = "axum")]
     mount: Option<Box<Unmounted>>,
+}
+
+/// What was in the store when a computation began, for [`CacheEntry::set_on`].
+#[derive(Clone, Debug)]
+pub struct EntryTicket {
+    key: Key,
+    ticket: Ticket,
 }
 
 /// The cache and the key in it.
@@ -92,7 +99,8 @@ impl<T> CacheEntry<T> {
 
     /// Stores a value, for as long as the function's `expire` says, else the registry's.
     ///
-    /// A call that is being computed at that moment does not overwrite it.
+    /// A call that is being computed at that moment does not overwrite it. The value is stored whatever was invalidated
+    /// while it was made: for one that was computed, [`set_on`](Self::set_on) takes care of that.
     ///
     /// # Errors
     ///
@@ -100,17 +108,66 @@ impl<T> CacheEntry<T> {
     /// if an argument cannot be part of a key.
     pub async fn set(&self, value: T) -> Result<(), Error> {
         let (cache, key) = self.target().await?;
-        let lifetime = self.expire.or_else(|| cache.expire());
         let ticket = cache.engine().supersede(self.site, &key).await?;
+        self.store(cache, ticket, &key, &value).await?;
+        Ok(())
+    }
+
+    /// Looks into the store, for a value that is computed after this and stored by [`set_on`](Self::set_on).
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend, `NotInitialized`, and `Key` if an argument cannot be part of a key.
+    pub async fn ticket(&self) -> Result<EntryTicket, Error> {
+        let (cache, key) = self.target().await?;
+        let sought = (self.access.operations().find)(cache.engine(), self.site, &key).await;
+        match sought.found {
+            Err(error) if error.kind().is_out_of_reach() => Err(error),
+            _ => Ok(EntryTicket {
+                key,
+                ticket: sought.ticket,
+            }),
+        }
+    }
+
+    /// Stores a value that was computed after `ticket` was taken, unless it was invalidated since, or another value was
+    /// stored; tells whether it was stored.
+    ///
+    /// ```ignore
+    /// let entry = get_user::entry(42);
+    /// let ticket = entry.ticket().await?;
+    /// let user = db.load(42).await?;
+    /// entry.set_on(ticket, user).await?;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`set`](Self::set), and `Key` for the ticket of another entry.
+    pub async fn set_on(&self, ticket: EntryTicket, value: T) -> Result<bool, Error> {
+        let (cache, key) = self.target().await?;
+        if ticket.key != key {
+            let message = "the ticket is that of another entry: take one of this entry";
+            return Err(Error::new(ErrorKind::Key, message));
+        }
+        let stored = self.store(cache, ticket.ticket, &key, &value).await?;
+        Ok(matches!(stored, Stored::Yes))
+    }
+
+    async fn store(
+        &self,
+        cache: &Cache,
+        ticket: Ticket,
+        key: &Key,
+        value: &T,
+    ) -> Result<Stored, Error> {
+        let engine = cache.engine();
         let terms = Terms {
-            fresh: lifetime,
-            stale: cache.engine().aging(self.site).stale(),
+            fresh: self.expire.or_else(|| cache.expire()),
+            stale: engine.aging(self.site).stale(),
             took: 0,
             tags: self.tags.as_slice(),
         };
-        (self.access.operations().store)(cache.engine(), ticket, self.site, &key, &value, &terms)
-            .await?;
-        Ok(())
+        (self.access.operations().store)(engine, ticket, self.site, key, value, &terms).await
     }
 
     /// Removes the value, and tells whether there was one. A call that is being computed at that

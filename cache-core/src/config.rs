@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::coder::{Coder, RegisteredCoder};
 use crate::key::{DynKeyBuilder, KeyBuilder, erase_key_builder};
 use crate::policy::Policy;
+use crate::registry::InitError;
 
 /// The settings of a cache: a backend, and the defaults of every function.
 ///
@@ -24,6 +25,7 @@ pub struct Config {
     pub(crate) enabled: bool,
     pub(crate) invalidation_delay: Duration,
     pub(crate) coalesce: bool,
+    pub(crate) patience: Duration,
     pub(crate) lock: bool,
     pub(crate) lease: Duration,
     pub(crate) breaker: (u32, Duration),
@@ -47,6 +49,7 @@ impl Config {
             enabled: true,
             invalidation_delay: Duration::from_millis(100),
             coalesce: true,
+            patience: Duration::from_secs(1),
             lock: false,
             lease: Duration::from_secs(10),
             breaker: (5, Duration::from_secs(1)),
@@ -160,7 +163,7 @@ impl Config {
     }
 
     /// Sets for how long after its lifetime a value stands in for a computation that fails: by an
-    /// `Err`, by a response whose status is 500 or above, or by a panic; by default not at all. A
+    /// `Err`, by a response whose status is 500, 502, 503 or 504, or by a panic; by default not at all. A
     /// function decides for itself by `stale_if_error = ..`.
     ///
     /// After a failure, the key is served from the old value for the [`retry_delay`](Self::retry_delay).
@@ -232,11 +235,44 @@ impl Config {
         self
     }
 
+    /// Sets after how long a computation is stuck that could go on and is not polled; one second by default.
+    ///
+    /// A call that computes does so when its caller polls it. A caller may poll it once and leave it, in an arm of
+    /// `select!` or on a runtime that is not driven. One of the calls that wait for it then computes itself, after this
+    /// time and at most twice as long, and the others wait for that one. A slow computation is not stuck, however long
+    /// it takes.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Sets the clock, for tests that move one.
     #[must_use]
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
         self
+    }
+}
+
+/// No cache waits for longer.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Config {
+    /// Refuses what makes no sense.
+    pub(crate) fn check(&self) -> Result<(), InitError> {
+        for (setting, duration) in [
+            ("lease", self.lease),
+            ("invalidation_delay", self.invalidation_delay),
+            ("patience", self.patience),
+            ("retry_delay", self.retry_delay),
+            ("breaker", self.breaker.1),
+        ] {
+            if duration > A_DAY {
+                return Err(InitError::TooLong(setting));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -198,7 +198,7 @@ impl Engine {
         let bus = config.backend.bus().filter(|_| has_two_tiers);
         Self {
             remote,
-            wire: bus.map(|bus| Wire::new(bus, &config.prefix)),
+            wire: bus.map(|bus| Wire::new(bus, &config.prefix, config.clock.clone())),
             backlog: Backlog::new(&config.prefix),
             cache,
             prefix_number: site::prefix(&config.prefix),
@@ -217,7 +217,7 @@ impl Engine {
             policy: config.policy,
             invalidations,
             heard: Invalidations::default(),
-            flights: Flights::new(),
+            flights: Flights::new(config.patience),
             coalesce: config.coalesce,
             lock: config.lock,
             lease: config.lease,
@@ -324,7 +324,7 @@ impl Engine {
     /// Whether a value in this process can be served without a look elsewhere.
     #[inline]
     fn relies_on(&self, entry: &AnyEntry, now: u64) -> bool {
-        let is_up = self.wire.as_ref().is_none_or(Wire::is_up);
+        let is_up = self.wire.as_ref().is_none_or(|wire| wire.is_up(now));
         // No clock ever shows the number that stands for no end.
         is_up && now < entry.relied_until
     }
@@ -378,8 +378,9 @@ impl Engine {
         }
         let sought = self.find_shared::<T, C>(site, key, ticket).await;
         match (sought.found, kept) {
-            // While the shared store is out of reach, what is kept here serves on.
-            (Err(error), Some(kept)) => {
+            // While the shared store is out of reach, what is kept here serves on. A record that cannot be read is there, and
+            // something newer.
+            (Err(error), Some(kept)) if error.kind().is_out_of_reach() => {
                 self.report(site, &error);
                 let found = Ok(Some(kept.found));
                 Sought { found, ..sought }
@@ -508,11 +509,11 @@ impl Engine {
         self.flights.start(key)
     }
 
-    /// Joins the others who miss on a key, or leads them; `None` where everybody computes alone. A computation that
-    /// began longer ago than `patience` is not joined.
+    /// Joins the other calls of a function that miss on a key, or leads them; `None` where each computes alone, or where
+    /// the call would wait for itself. A computation that began longer ago than `patience` is not joined.
     pub(crate) fn join(
         &self,
-        site: &Site,
+        site: &'static Site,
         key: &Key,
         patience: Option<Duration>,
     ) -> Option<Seat<'_>> {
@@ -523,10 +524,8 @@ impl Engine {
             patience.is_none_or(|patience| at.elapsed() < patience)
                 && self.is_current(began, &key.printed(&self.prefix), &[])
         };
-        Some(
-            self.flights
-                .join(key, self.invalidations.begin(), is_current),
-        )
+        let now = self.invalidations.begin();
+        self.flights.join(site, key, now, is_current)
     }
 
     /// Whether nothing has ended, before the second ticket was taken, the value that is being computed
@@ -820,6 +819,9 @@ impl Engine {
         if envelope.useful_until.is_some_and(|until| until <= now) {
             return Ok(None);
         }
+        if envelope.made_at > now.saturating_add(MOST_SKEW) {
+            return Err(ahead(envelope.made_at - now));
+        }
         envelope.check(&Expected {
             fingerprint: fingerprint::<T>(place.printed),
             version: place.site.version_number(),
@@ -846,6 +848,20 @@ impl Engine {
             origin: Origin::Remote,
         }))
     }
+}
+
+/// The clocks of two machines may differ by so many milliseconds.
+const MOST_SKEW: u64 = 2000;
+
+/// A value from the future would live longer than it may.
+fn ahead(milliseconds: u64) -> Error {
+    let seconds = milliseconds / 1000;
+    Error::new(
+        ErrorKind::Decode,
+        format!(
+            "the value was stored by a machine whose clock is {seconds} seconds ahead of this one's"
+        ),
+    )
 }
 
 /// Where a value belongs.

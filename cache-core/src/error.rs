@@ -39,6 +39,13 @@ pub enum ErrorKind {
     Timeout,
 }
 
+impl ErrorKind {
+    /// Whether the store could not be asked, so that it is not known what it has.
+    pub(crate) fn is_out_of_reach(self) -> bool {
+        matches!(self, Self::Backend | Self::BreakerOpen)
+    }
+}
+
 impl Error {
     /// Makes an error of this kind. The message is lowercase and without a final period.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::future::Future;
 
+use tokio::runtime::Handle;
+
 use crate::backend::BoxFuture;
 use crate::companion::CacheEntry;
 use crate::error::{Error, ErrorKind};
@@ -72,15 +74,23 @@ impl Evictions {
     }
 }
 
-/// Awaits a function, and evicts if it has succeeded.
+/// Awaits a function, and evicts if it has succeeded. From then on this goes on without the caller, where there is a
+/// runtime: the change is made, and what was cached of it has to go.
 pub async fn evict<S: Shape>(
     _shape: S,
     future: impl Future<Output = S::Returned>,
     evictions: Evictions,
 ) -> S::Returned {
     let returned = future.await;
-    if S::split(&returned).is_some() {
-        evictions.run().await;
+    if S::split(&returned).is_none() {
+        return returned;
+    }
+    match Handle::try_current() {
+        Ok(runtime) => {
+            let evicted = runtime.spawn(evictions.run());
+            let _ = evicted.await;
+        }
+        Err(_) => evictions.run().await,
     }
     returned
 }

@@ -1,39 +1,49 @@
 //! One computation per key.
 //!
-//! Whoever misses first leads a flight, and those who come meanwhile wait for it. A leader that is
-//! dropped or panics leaves the flight to the next waiter, who computes; this is what
-//! [`OnceCell`] does with whoever initializes it. Nobody waits for a timer, and a flight is
-//! forgotten when nobody is in it any more.
+//! The call that misses first leads a flight, and those that come meanwhile wait for it. A leader that is dropped leaves
+//! the flight to the next call that waits, which computes; so does one that is stuck, which was woken and is not polled.
+//! One that panics sends all on at once. A call that would wait for itself does not join. A flight is forgotten when no
+//! call is in it any more.
+
+mod cycle;
+#[cfg(all(test, shuttle))]
+mod model;
+mod pulse;
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, poll_fn};
 use std::hash::BuildHasher as _;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::pin::{Pin, pin};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 #[cfg(not(shuttle))]
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-#[cfg(shuttle)]
-use shuttle::sync::{Arc, Mutex, MutexGuard};
-#[cfg(shuttle)]
-use std::sync::PoisonError;
-use std::task::Poll;
+use std::sync::{Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
-use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep_until};
+#[cfg(shuttle)]
+use shuttle::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use crate::engine::{Times, Validity};
 use crate::invalidation::Moment;
 use crate::key::Key;
+use crate::site::Site;
+use crate::timer::{Sleep, sleep};
+
+use cycle::Link;
+use pulse::Sign;
+pub(crate) use pulse::{Entered, Pulse, current, enter};
 
 /// The flights of one cache.
 pub(crate) struct Flights {
     shards: [Shard; SHARDS],
     hasher: RandomState,
+    /// A leader that was woken is polled within this time, unless it is stuck.
+    patience: Duration,
 }
 
 /// Enough that threads that miss on different keys seldom meet.
@@ -41,21 +51,40 @@ const SHARDS: usize = 16;
 
 type Shard = Mutex<Table>;
 
+/// The function that computes, by its address, and the key. Functions may share a key, and one of them may call
+/// another.
+type Place = (usize, Key);
+
+fn place(site: &'static Site, key: &Key) -> Place {
+    (ptr::from_ref(site).addr(), key.clone())
+}
+
 #[derive(Default)]
 struct Table {
-    flights: HashMap<Key, Arc<Flight>>,
+    flights: HashMap<Place, Arc<Flight>>,
     /// How many have landed.
     landed: u64,
 }
 
 struct Flight {
+    number: u64,
     /// When it began, in the order of invalidations.
     began: Moment,
     /// When it began, in time.
     at: Instant,
-    landing: OnceCell<Landing>,
+    state: Mutex<State>,
     /// How many seats are taken. It changes under the lock of the table alone.
     passengers: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    leader: Option<Arc<Pulse>>,
+    landing: Option<Arc<Landing>>,
+    /// The calls that wait, in the order in which they came.
+    waiting: BTreeMap<u64, Waker>,
+    /// How many have come.
+    came: u64,
 }
 
 /// How a flight ended.
@@ -64,7 +93,7 @@ pub(crate) enum Landing {
     Shared(Shared),
     /// The value was invalidated meanwhile: those who wait look again.
     Invalidated,
-    /// The value is for nobody else: an error, or what the function keeps out of the cache. Those
+    /// The value is for nobody else: an error, a panic, or what the function keeps out of the cache. Those
     /// who wait compute their own, at once, since each could wait for the one before it forever.
     Alone,
 }
@@ -78,11 +107,23 @@ pub(crate) struct Shared {
 
 /// A place in a flight.
 pub(crate) struct Seat<'a> {
-    shard: &'a Shard,
-    key: Key,
+    flights: &'a Flights,
+    place: Place,
     flight: Arc<Flight>,
     /// How many flights had landed when this place was taken.
     landed: u64,
+    /// For a call that another computation makes.
+    _link: Option<Link>,
+}
+
+/// What a seat comes to.
+pub(crate) enum Turn<'a> {
+    /// This call computes for all.
+    Lead(Leading<'a>),
+    /// Another one has.
+    Landed(Arc<Landing>),
+    /// That takes too long.
+    Late,
 }
 
 /// When a call began.
@@ -94,10 +135,12 @@ pub(crate) struct Start {
 }
 
 impl Flights {
-    pub(crate) fn new() -> Self {
+    /// Those of a cache whose leaders are stuck when they are not polled for so long.
+    pub(crate) fn new(patience: Duration) -> Self {
         Self {
             shards: Default::default(),
             hasher: RandomState::default(),
+            patience,
         }
     }
 
@@ -109,45 +152,48 @@ impl Flights {
         }
     }
 
-    /// Joins the flight of a key, or begins one at this moment. A flight is not joined unless `is_current` says,
-    /// of when it began, that the key was not invalidated since and that it has not taken too long.
+    /// Joins the flight of a function and a key, or begins one at this moment. A flight is not joined unless
+    /// `is_current` says, of when it began, that the key was not invalidated since and that it has not taken too long.
+    ///
+    /// `None` if the flight waits for the call itself, or for the computation that makes it.
     pub(crate) fn join(
         &self,
+        site: &'static Site,
         key: &Key,
         now: Moment,
         is_current: impl FnOnce(Moment, Instant) -> bool,
-    ) -> Seat<'_> {
-        let shard = self.shard(key);
-        let mut table = lock(shard);
+    ) -> Option<Seat<'_>> {
+        let place = place(site, key);
+        let mut table = lock(self.shard(key));
         let joined = table
             .flights
-            .get(key)
+            .get(&place)
             .filter(|flight| is_current(flight.began, flight.at))
             .cloned();
-        let flight = joined.unwrap_or_else(|| {
-            let flight = Arc::new(Flight {
-                began: now,
-                at: Instant::now(),
-                landing: OnceCell::new(),
-                passengers: AtomicUsize::new(0),
-            });
-            table.flights.insert(key.clone(), Arc::clone(&flight));
-            flight
-        });
-        flight.passengers.fetch_add(1, Ordering::Relaxed);
-        Seat {
-            shard,
-            key: key.clone(),
-            flight,
-            landed: table.landed,
+        let flight = joined.unwrap_or_else(|| Flight::new(now));
+        let link = match current() {
+            None => None,
+            Some(leader) => Some(cycle::link(leader.flight(), flight.number)?),
+        };
+        if flight.passengers.fetch_add(1, Ordering::Relaxed) == 0 {
+            table.flights.insert(place.clone(), Arc::clone(&flight));
         }
+        let landed = table.landed;
+        drop(table);
+        Some(Seat {
+            flights: self,
+            place,
+            flight,
+            landed,
+            _link: link,
+        })
     }
 
     /// Whether others wait for what is computed under a key, besides the call that computes it.
     #[cfg(feature = "axum")]
-    pub(crate) fn has_company(&self, key: &Key) -> bool {
+    pub(crate) fn has_company(&self, site: &'static Site, key: &Key) -> bool {
         let table = lock(self.shard(key));
-        let flight = table.flights.get(key);
+        let flight = table.flights.get(&place(site, key));
         flight.is_some_and(|flight| flight.passengers.load(Ordering::Relaxed) > 1)
     }
 
@@ -163,36 +209,50 @@ impl Flights {
     }
 }
 
-impl Seat<'_> {
-    /// Waits for the flight to land; `lead` lands it if nobody else does.
-    pub(crate) async fn landing(&self, lead: impl Future<Output = Landing>) -> &Landing {
-        self.flight.landing.get_or_init(|| lead).await
+impl Flight {
+    fn new(began: Moment) -> Arc<Self> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
+        Arc::new(Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            began,
+            at: Instant::now(),
+            state: Mutex::default(),
+            passengers: AtomicUsize::new(0),
+        })
     }
 
-    /// As [`landing`](Self::landing), for so long at most where another call leads; `None` if that takes longer.
-    pub(crate) async fn landing_within(
-        &self,
-        patience: Duration,
-        leads: &AtomicBool,
-        lead: impl Future<Output = Landing>,
-    ) -> Option<&Landing> {
-        let mut landing = pin!(self.landing(lead));
-        let deadline = self.flight.at.checked_add(patience);
-        let mut timer = pin!(None);
-        poll_fn(|context| {
-            if let Poll::Ready(landing) = landing.as_mut().poll(context) {
-                return Poll::Ready(Some(landing));
-            }
-            if leads.load(Ordering::Relaxed) {
-                return Poll::Pending;
-            }
-            if timer.is_none() && Handle::try_current().is_ok() {
-                timer.set(deadline.map(sleep_until));
-            }
-            let timer = timer.as_mut().as_pin_mut();
-            timer.map_or(Poll::Pending, |timer| timer.poll(context).map(|()| None))
-        })
-        .await
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_landed(&self) -> bool {
+        self.state().landing.is_some()
+    }
+
+    /// Ends the flight, unless another call has, and wakes all who wait.
+    fn land(&self, landing: Landing) {
+        let woken = {
+            let mut state = self.state();
+            state.landing.get_or_insert_with(|| Arc::new(landing));
+            state.leader = None;
+            std::mem::take(&mut state.waiting)
+        };
+        woken.into_values().for_each(Waker::wake);
+    }
+}
+
+impl Seat<'_> {
+    /// Waits until the flight has landed, or until this call is the one to compute: since no other one does, or since
+    /// the one that does is stuck. `until` is for how long another one is waited for.
+    pub(crate) async fn turn(&self, until: Option<Instant>) -> Turn<'_> {
+        let mut waiting = Waiting::new(self, until);
+        poll_fn(|context| waiting.poll(context)).await
+    }
+
+    /// When the flight began.
+    pub(crate) fn began_at(&self) -> Instant {
+        self.flight.at
     }
 
     /// Whether a flight, of this key or another, may have landed since a call began: what the call
@@ -208,18 +268,175 @@ impl Seat<'_> {
 }
 
 impl Drop for Seat<'_> {
-    /// A flight that has landed is of no use to whoever comes later, and neither is one without
+    /// A flight that has landed is of no use to calls that come later, and neither is one without
     /// passengers.
     fn drop(&mut self) {
-        let mut table = lock(self.shard);
-        let has_landed = self.flight.landing.initialized();
+        let has_landed = self.flight.has_landed();
+        let mut table = lock(self.flights.shard(&self.place.1));
         let is_empty = self.flight.passengers.fetch_sub(1, Ordering::Relaxed) == 1;
-        let current = table.flights.get(&self.key);
+        let current = table.flights.get(&self.place);
         let is_current = current.is_some_and(|current| Arc::ptr_eq(current, &self.flight));
+        let mut removed = None;
         if is_current && (has_landed || is_empty) {
-            table.flights.remove(&self.key);
+            removed = table.flights.remove_entry(&self.place);
         }
         table.landed += u64::from(has_landed);
+        drop(table);
+        // What was shared is the function's own, and is not dropped under the lock.
+        drop(removed);
+    }
+}
+
+/// A call that waits in its seat.
+struct Waiting<'a> {
+    seat: &'a Seat<'a>,
+    until: Option<Instant>,
+    /// Its place in the order; `None` while it is not in it.
+    number: Option<u64>,
+    /// When the leader is looked at next, and what it looked like last.
+    watch: Option<(Sleep, Sign)>,
+    limit: Option<Sleep>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(seat: &'a Seat<'a>, until: Option<Instant>) -> Self {
+        Self {
+            seat,
+            until,
+            number: None,
+            watch: None,
+            limit: None,
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Turn<'a>> {
+        let mut passes_over = false;
+        loop {
+            let sign = match self.look(context, passes_over) {
+                Ok(turn) => return Poll::Ready(turn),
+                Err(sign) => sign,
+            };
+            passes_over = self.is_stuck(sign, context);
+            if !passes_over {
+                break;
+            }
+        }
+        match self.is_over(context) {
+            true => Poll::Ready(Turn::Late),
+            false => Poll::Pending,
+        }
+    }
+
+    /// The turn of this call, if it has come; else it waits for the leader that it sees. It `passes_over` one that is
+    /// stuck.
+    fn look(&mut self, context: &Context<'_>, passes_over: bool) -> Result<Turn<'a>, Sign> {
+        let task = context.waker().clone();
+        let mut state = self.seat.flight.state();
+        if let Some(landing) = &state.landing {
+            return Ok(Turn::Landed(Arc::clone(landing)));
+        }
+        let Some(leader) = state.leader.as_ref().filter(|_| !passes_over) else {
+            let leader = Pulse::new(self.seat.flight.number);
+            let before = state.leader.replace(Arc::clone(&leader));
+            drop(state);
+            drop(before);
+            return Ok(Turn::Lead(Leading {
+                seat: self.seat,
+                leader,
+            }));
+        };
+        let sign = leader.sign();
+        let number = *self.number.get_or_insert_with(|| {
+            state.came += 1;
+            state.came
+        });
+        let before = state.waiting.insert(number, task);
+        drop(state);
+        drop(before);
+        Err(sign)
+    }
+
+    /// Whether the leader was woken, and not polled, since it showed the same sign some time ago.
+    fn is_stuck(&mut self, sign: Sign, context: &mut Context<'_>) -> bool {
+        let patience = self.seat.flights.patience;
+        loop {
+            let (watch, before) = self.watch.get_or_insert_with(|| (sleep(patience), sign));
+            if Pin::new(watch).poll(context).is_pending() {
+                return false;
+            }
+            let is_stuck = sign.is_stuck_since(*before);
+            self.watch = None;
+            if is_stuck {
+                return true;
+            }
+        }
+    }
+
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(until) = self.until else {
+            return false;
+        };
+        let limit = self
+            .limit
+            .get_or_insert_with(|| sleep(until.saturating_duration_since(Instant::now())));
+        Pin::new(limit).poll(context).is_ready()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    /// Gives up its place in the order. A call that was woken to compute, and does not, wakes the next one.
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let mut state = self.seat.flight.state();
+        let own = state.waiting.remove(&number);
+        let next = match state.leader.is_none() && state.landing.is_none() {
+            true => state.waiting.pop_first(),
+            false => None,
+        };
+        drop(state);
+        drop(own);
+        if let Some((_, next)) = next {
+            next.wake();
+        }
+    }
+}
+
+/// A call that computes for all who are in its flight.
+pub(crate) struct Leading<'a> {
+    seat: &'a Seat<'a>,
+    leader: Arc<Pulse>,
+}
+
+impl Leading<'_> {
+    /// Awaits the work of the leader, so that the others see whether it is polled.
+    pub(crate) async fn run<F: Future>(&self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        poll_fn(|context| self.leader.poll(work.as_mut(), context)).await
+    }
+
+    /// Ends the flight.
+    pub(crate) fn land(&self, landing: Landing) {
+        self.seat.flight.land(landing);
+    }
+}
+
+impl Drop for Leading<'_> {
+    /// Without a landing, the next call takes over.
+    fn drop(&mut self) {
+        if self.leader.has_panicked() {
+            return self.land(Landing::Alone);
+        }
+        let mut state = self.seat.flight.state();
+        let leads = state.leader.as_ref();
+        if !leads.is_some_and(|leader| Arc::ptr_eq(leader, &self.leader)) {
+            return;
+        }
+        state.leader = None;
+        let next = state.waiting.pop_first();
+        drop(state);
+        if let Some((_, next)) = next {
+            next.wake();
+        }
     }
 }
 
@@ -229,6 +446,10 @@ fn lock(shard: &Shard) -> MutexGuard<'_, Table> {
 
 #[cfg(all(test, not(shuttle)))]
 mod tests {
+    use std::future::pending;
+    use std::panic::AssertUnwindSafe;
+
+    use futures_lite::future::{self, FutureExt as _, poll_once};
     use tokio::sync::Notify;
 
     use super::*;
@@ -241,19 +462,39 @@ mod tests {
         Key::from_text(0, &SITE, &number.to_string())
     }
 
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    fn flights() -> Flights {
+        Flights::new(PATIENCE)
+    }
+
     fn join<'a>(flights: &'a Flights, key: &Key) -> Seat<'a> {
-        flights.join(key, Invalidations::default().begin(), |_, _| true)
+        let now = Invalidations::default().begin();
+        flights.join(&SITE, key, now, |_, _| true).unwrap()
+    }
+
+    /// Waits for the flight to land, or lands it with what `lead` gives.
+    async fn landing(seat: &Seat<'_>, lead: impl Future<Output = Landing>) -> Option<Arc<Landing>> {
+        match seat.turn(None).await {
+            Turn::Lead(leading) => {
+                let landing = leading.run(lead).await;
+                leading.land(landing);
+                None
+            }
+            Turn::Landed(landing) => Some(landing),
+            Turn::Late => unreachable!("there is no limit"),
+        }
     }
 
     #[tokio::test]
     async fn one_of_many_leads_and_the_flight_is_forgotten() {
-        let flights = Flights::new();
+        let flights = flights();
         let led = AtomicUsize::new(0);
         let seats: Vec<_> = (0..100).map(|_| join(&flights, &key(1))).collect();
         assert_eq!(flights.len(), 1);
         assert!(seats[0].has_company());
         for seat in &seats {
-            seat.landing(async {
+            landing(seat, async {
                 led.fetch_add(1, Ordering::Relaxed);
                 Landing::Alone
             })
@@ -267,27 +508,91 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_one_leads_when_the_leader_is_dropped() {
-        let flights = Flights::new();
+        let flights = flights();
         let (leader, waiter) = (join(&flights, &key(1)), join(&flights, &key(1)));
-        let never = Notify::new();
-        let leading = leader.landing(async {
-            never.notified().await;
-            Landing::Invalidated
-        });
-        assert!(futures_lite::future::poll_once(leading).await.is_none());
+        {
+            let mut leading = pin!(landing(&leader, pending()));
+            let mut waiting = pin!(landing(&waiter, async { Landing::Alone }));
+            assert!(poll_once(&mut leading).await.is_none());
+            assert!(poll_once(&mut waiting).await.is_none());
+        }
         drop(leader);
-        let landing = waiter.landing(async { Landing::Alone }).await;
-        assert!(matches!(landing, Landing::Alone));
+        assert!(landing(&waiter, async { Landing::Alone }).await.is_none());
         drop(waiter);
         assert_eq!(flights.len(), 0);
     }
 
+    #[tokio::test]
+    async fn a_panic_sends_all_on() {
+        let flights = flights();
+        let seats: Vec<_> = (0..3).map(|_| join(&flights, &key(1))).collect();
+        let panics = async { panic!("the computation failed") };
+        let panicked = AssertUnwindSafe(landing(&seats[0], panics))
+            .catch_unwind()
+            .await;
+        assert!(panicked.is_err());
+        for seat in &seats[1..] {
+            let landed = landing(seat, pending()).await.unwrap();
+            assert!(matches!(*landed, Landing::Alone));
+        }
+    }
+
+    /// A leader that is polled once, and then left by its caller.
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_woken_and_not_polled_is_passed_over() {
+        let flights = flights();
+        let seats: Vec<_> = (0..3).map(|_| join(&flights, &key(1))).collect();
+        let event = Notify::new();
+        let mut left = pin!(landing(&seats[0], async {
+            event.notified().await;
+            Landing::Alone
+        }));
+        assert!(poll_once(&mut left).await.is_none());
+        let began = Instant::now();
+        let mut others = pin!(future::or(
+            landing(&seats[1], async { Landing::Invalidated }),
+            landing(&seats[2], async { Landing::Invalidated }),
+        ));
+        // Slow is not stuck.
+        let an_hour = Duration::from_secs(60 * 60);
+        assert!(tokio::time::timeout(an_hour, &mut others).await.is_err());
+        event.notify_one();
+        assert!(others.await.is_none());
+        assert!(began.elapsed() <= an_hour + 2 * PATIENCE);
+        // It is too late to land, and has its own.
+        assert!(left.await.is_none());
+        let last = landing(&seats[2], pending()).await.unwrap();
+        assert!(matches!(*last, Landing::Invalidated));
+    }
+
+    #[tokio::test]
+    async fn a_computation_does_not_wait_for_itself() {
+        let flights = flights();
+        let outer = join(&flights, &key(1));
+        let Turn::Lead(leading) = outer.turn(None).await else {
+            panic!("there is no other call");
+        };
+        leading
+            .run(async {
+                let now = Invalidations::default().begin();
+                let again = |number| flights.join(&SITE, &key(number), now, |_, _| true);
+                assert!(again(1).is_none());
+                let inner = again(2).unwrap();
+                let Turn::Lead(leading) = inner.turn(None).await else {
+                    panic!("there is no other call");
+                };
+                leading.run(async { assert!(again(1).is_none()) }).await;
+            })
+            .await;
+        leading.land(Landing::Alone);
+    }
+
     #[test]
     fn a_flight_from_before_an_invalidation_is_not_joined() {
-        let flights = Flights::new();
+        let flights = flights();
         let before = join(&flights, &key(1));
         let now = Invalidations::default().begin();
-        let after = flights.join(&key(1), now, |_, _| false);
+        let after = flights.join(&SITE, &key(1), now, |_, _| false).unwrap();
         assert!(!Arc::ptr_eq(&before.flight, &after.flight));
         assert!(Arc::ptr_eq(&join(&flights, &key(1)).flight, &after.flight));
         // The old one does not take the new one along.
@@ -299,143 +604,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_million_keys_leave_nothing_behind() {
-        let flights = Flights::new();
+        let flights = flights();
         for number in 0..1_000_000_usize {
             let (one, two) = (join(&flights, &key(number)), join(&flights, &key(number)));
             // A third are dropped before they land, a third while another one waits.
             match number % 3 {
                 0 => drop(one),
-                1 => drop((one.landing(async { Landing::Alone }).await, two)),
+                1 => {
+                    landing(&one, async { Landing::Alone }).await;
+                    drop((one, two));
+                }
                 _ => {
                     drop(two);
-                    one.landing(async { Landing::Invalidated }).await;
+                    landing(&one, async { Landing::Invalidated }).await;
                 }
             }
         }
         assert_eq!(flights.len(), 0);
-    }
-}
-
-/// The same under a model checker, which runs the tasks in thousands of orders, and lets another one go
-/// on at every lock and at every await: `RUSTFLAGS="--cfg shuttle" cargo test -p fast-cache-core --lib
-/// flight::model`.
-///
-/// The locks are the checker's. What waiters wait on is Tokio's own cell, whose insides are checked where
-/// they are written.
-#[cfg(all(test, shuttle))]
-mod model {
-    use futures_lite::future;
-    use shuttle::rand::{Rng as _, thread_rng};
-    use shuttle::thread;
-
-    use super::*;
-    use crate::invalidation::Invalidations;
-    use crate::site::Site;
-
-    static SITE: Site = Site::new("flight", "model", || "model");
-
-    const CALLERS: usize = 3;
-    const ORDERS: usize = 20_000;
-
-    #[derive(Default)]
-    struct Seen {
-        leading: AtomicUsize,
-        computed: AtomicUsize,
-        answered: AtomicUsize,
-    }
-
-    /// Counts who leads at a time, also when the leader is dropped or panics.
-    struct Leading<'a>(&'a Seen);
-
-    impl<'a> Leading<'a> {
-        fn begin(seen: &'a Seen) -> Self {
-            let others = seen.leading.fetch_add(1, Ordering::SeqCst);
-            assert_eq!(others, 0, "two computations run at once");
-            Self(seen)
-        }
-    }
-
-    impl Drop for Leading<'_> {
-        fn drop(&mut self) {
-            self.0.leading.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    fn key() -> Key {
-        Key::from_text(0, &SITE, "key")
-    }
-
-    async fn fly(flights: &Flights, seen: &Seen) {
-        let seat = flights.join(&key(), Invalidations::default().begin(), |_, _| true);
-        let lead = async {
-            let leading = Leading::begin(seen);
-            shuttle::future::yield_now().await;
-            shuttle::future::yield_now().await;
-            seen.computed.fetch_add(1, Ordering::SeqCst);
-            drop(leading);
-            Landing::Alone
-        };
-        seat.landing(lead).await;
-        seen.answered.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Goes on for a few polls, and then is dropped.
-    async fn give_up(flights: &Flights, seen: &Seen, polls: usize) {
-        let mut flight = Box::pin(fly(flights, seen));
-        for _ in 0..polls {
-            if future::poll_once(&mut flight).await.is_some() {
-                return;
-            }
-            shuttle::future::yield_now().await;
-        }
-    }
-
-    fn all_end_and_leave_nothing(dropped: usize) {
-        let (flights, seen) = (Arc::new(Flights::new()), Arc::new(Seen::default()));
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|caller| {
-                let (flights, seen) = (Arc::clone(&flights), Arc::clone(&seen));
-                thread::spawn(move || {
-                    shuttle::future::block_on(async {
-                        if caller < dropped {
-                            let polls = thread_rng().gen_range(0..4);
-                            give_up(&flights, &seen, polls).await;
-                        } else {
-                            fly(&flights, &seen).await;
-                        }
-                    });
-                })
-            })
-            .collect();
-        for caller in callers {
-            caller.join().unwrap();
-        }
-        let answered = seen.answered.load(Ordering::SeqCst);
-        assert!(answered >= CALLERS - dropped, "a caller was not answered");
-        let computed = seen.computed.load(Ordering::SeqCst);
-        assert!((1..=CALLERS).contains(&computed) || answered == 0);
-        assert_eq!(flights.len(), 0, "a flight is left behind");
-    }
-
-    #[test]
-    fn everybody_is_answered() {
-        shuttle::check_random(|| all_end_and_leave_nothing(0), ORDERS);
-    }
-
-    #[test]
-    fn one_who_gives_up_strands_nobody() {
-        shuttle::check_random(|| all_end_and_leave_nothing(1), ORDERS);
-        shuttle::check_pct(|| all_end_and_leave_nothing(1), ORDERS, 3);
-    }
-
-    #[test]
-    fn all_but_one_give_up() {
-        shuttle::check_random(|| all_end_and_leave_nothing(2), ORDERS);
-        shuttle::check_pct(|| all_end_and_leave_nothing(2), ORDERS, 3);
-    }
-
-    #[test]
-    fn when_all_give_up_nothing_is_left() {
-        shuttle::check_random(|| all_end_and_leave_nothing(3), ORDERS);
     }
 }

@@ -16,6 +16,7 @@ mod clock;
 mod coder;
 mod companion;
 mod config;
+mod drive;
 mod engine;
 mod entry;
 mod error;
@@ -44,6 +45,7 @@ mod site;
 mod stats;
 mod tags;
 mod tier;
+mod timer;
 #[cfg(feature = "axum")]
 mod unstorable;
 mod value;
@@ -61,7 +63,7 @@ pub use crate::coder::Json;
 #[cfg(feature = "msgpack")]
 pub use crate::coder::MessagePack;
 pub use crate::coder::{Coder, RegisteredCoder};
-pub use crate::companion::CacheEntry;
+pub use crate::companion::{CacheEntry, EntryTicket};
 pub use crate::config::Config;
 pub use crate::error::{Error, ErrorKind};
 pub use crate::key::{Arg, Args, DynKeyBuilder, KeyBuilder, KeyContext};

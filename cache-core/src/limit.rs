@@ -3,9 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::error::{Error, ErrorKind};
 use crate::registry::with_current;
 use crate::site::Site;
+use crate::timer::within;
 use crate::value::{ResultShape, Shape};
 
 /// What a function returns when its computation takes too long.
@@ -32,16 +35,47 @@ pub fn how_to_tell<S: Limited>(_shape: S) -> fn(Error) -> S::Returned {
     S::timed_out
 }
 
-/// Awaits a computation for so long at most, and drops it then.
-pub async fn limited<R>(
+/// Awaits a computation for so long at most, and drops it then. The time begins now, and not when this is polled.
+pub fn limited<R>(
     site: &'static Site,
     tell: fn(Error) -> R,
     future: impl Future<Output = R>,
     timeout: Duration,
-) -> R {
-    match tokio::time::timeout(timeout, future).await {
-        Ok(returned) => returned,
-        Err(_) => tell(timed_out(site, timeout)),
+) -> impl Future<Output = R> {
+    let limit = Limit::new(timeout);
+    async move {
+        match limit.keep(future).await {
+            Some(returned) => returned,
+            None => tell(timed_out(site, timeout)),
+        }
+    }
+}
+
+/// The time that a call has.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit {
+    /// `None` if no clock will ever show it.
+    end: Option<Instant>,
+}
+
+impl Limit {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self {
+            end: Instant::now().checked_add(timeout),
+        }
+    }
+
+    /// Awaits a computation until the time is over; `None` if it is not over then. A call that has waited for others so
+    /// long begins none.
+    pub(crate) async fn keep<F: Future>(self, future: F) -> Option<F::Output> {
+        let Some(end) = self.end else {
+            return Some(future.await);
+        };
+        let rest = end.saturating_duration_since(Instant::now());
+        match rest.is_zero() {
+            true => None,
+            false => within(rest, future).await,
+        }
     }
 }
 
@@ -49,7 +83,7 @@ pub async fn limited<R>(
 pub(crate) fn timed_out(site: &Site, timeout: Duration) -> Error {
     let error = Error::new(
         ErrorKind::Timeout,
-        format!("the computation of `{site}` took longer than {timeout:?}"),
+        format!("a call of `{site}` took longer than {timeout:?}"),
     );
     with_current(|cache| cache.engine().report(site, &error));
     error

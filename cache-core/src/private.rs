@@ -15,7 +15,7 @@ pub use crate::key::request::Shown;
 pub use crate::key::{DynKeyBuilder, KeyWriter, erase_key_builder, escaped};
 pub use crate::limit::{Limited, how_to_tell, limited};
 pub use crate::policy::{Verdict, ask};
-pub use crate::runtime::{Answer, Call, MakeKeyBuilder, blocking, function};
+pub use crate::runtime::{Answer, Call, MakeKeyBuilder, apart, blocking, function, renewal};
 pub use crate::site::Site;
 pub use crate::tags::TagList;
 pub use crate::value::{
@@ -54,7 +54,7 @@ pub mod shown {
 #[cfg(feature = "axum")]
 pub mod filled {
     pub use crate::key::filled::{
-        ByBody, ByExtractor, ByFallibleBody, ByNoRequest, ByOptionalBody,
+        ByBody, ByExtractor, ByFallibleBody, ByNoRequest, ByOptionalBody, ByParts,
     };
 }
 

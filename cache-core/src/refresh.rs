@@ -30,8 +30,8 @@ struct State {
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// The one with this number.
-    Running(u64),
+    /// The one with this number, which has to be over then, in milliseconds of the clock.
+    Running(u64, u64),
     /// Until then, in milliseconds of the clock.
     Resting(u64),
 }
@@ -54,22 +54,34 @@ impl Refreshes {
         })
     }
 
-    /// Begins a refresh, unless there is one of this key, it rests, or there are too many.
-    pub(crate) fn begin(self: &Arc<Self>, key: &Key) -> Option<Refreshing> {
+    /// Begins a refresh, which has to be over after `window`, unless there is one of this key, it rests, or there are too
+    /// many. One that is not over in time counts as failed, wherever it is.
+    pub(crate) fn begin(self: &Arc<Self>, key: &Key, window: Duration) -> Option<Refreshing> {
         let now = self.clock.now();
         let mut state = self.lock();
         let is_free = match state.keys.get(key) {
             None => true,
-            Some(Phase::Running(_)) => false,
-            Some(Phase::Resting(until)) => *until <= now,
+            Some(Phase::Running(_, until) | Phase::Resting(until)) => *until <= now,
         };
-        if !is_free || state.running >= self.most {
+        if !is_free {
+            return None;
+        }
+        if let Some(Phase::Running(..)) = state.keys.remove(key) {
+            state.running -= 1;
+        }
+        if state.running >= self.most {
+            state.forget_late(now);
+        }
+        if state.running >= self.most {
             return None;
         }
         state.running += 1;
         state.begun += 1;
         let number = state.begun;
-        state.keys.insert(key.clone(), Phase::Running(number));
+        let until = now.saturating_add(milliseconds(window));
+        state
+            .keys
+            .insert(key.clone(), Phase::Running(number, until));
         Some(Refreshing {
             refreshes: Arc::clone(self),
             key: key.clone(),
@@ -89,7 +101,7 @@ impl Refreshes {
         let now = self.clock.now();
         let until = now.saturating_add(milliseconds(self.rest));
         let mut state = self.lock();
-        if let Some(Phase::Running(_)) = state.keys.insert(key.clone(), Phase::Resting(until)) {
+        if let Some(Phase::Running(..)) = state.keys.insert(key.clone(), Phase::Resting(until)) {
             state.running -= 1;
         }
         // Walking over all of them every time their number has doubled costs each one a step or two.
@@ -106,11 +118,23 @@ impl Refreshes {
     }
 }
 
+impl State {
+    /// Forgets the refreshes that should be over.
+    fn forget_late(&mut self, now: u64) {
+        self.keys
+            .retain(|_, phase| !matches!(phase, Phase::Running(_, until) if *until <= now));
+        let phases = self.keys.values();
+        self.running = phases
+            .filter(|phase| matches!(phase, Phase::Running(..)))
+            .count();
+    }
+}
+
 impl Drop for Refreshing {
     fn drop(&mut self) {
         let mut state = self.refreshes.lock();
         // A key whose refresh has failed rests, or has another refresh by now.
-        if let Some(Phase::Running(number)) = state.keys.get(&self.key)
+        if let Some(Phase::Running(number, _)) = state.keys.get(&self.key)
             && *number == self.number
         {
             state.keys.remove(&self.key);
@@ -127,6 +151,8 @@ mod tests {
 
     static SITE: Site = Site::new("refresh", "tests", || "tests");
 
+    const WINDOW: Duration = Duration::from_secs(10);
+
     fn key(number: usize) -> Key {
         Key::from_text(0, &SITE, &number.to_string())
     }
@@ -140,13 +166,13 @@ mod tests {
     #[test]
     fn one_refresh_a_key_and_no_more_than_allowed() {
         let (refreshes, _) = refreshes(2);
-        let first = refreshes.begin(&key(1));
+        let first = refreshes.begin(&key(1), WINDOW);
         assert!(first.is_some());
-        assert!(refreshes.begin(&key(1)).is_none());
-        let second = refreshes.begin(&key(2));
-        assert!(refreshes.begin(&key(3)).is_none());
+        assert!(refreshes.begin(&key(1), WINDOW).is_none());
+        let second = refreshes.begin(&key(2), WINDOW);
+        assert!(refreshes.begin(&key(3), WINDOW).is_none());
         drop(second);
-        assert!(refreshes.begin(&key(3)).is_some());
+        assert!(refreshes.begin(&key(3), WINDOW).is_some());
         drop(first);
         assert_eq!(refreshes.lock().running, 0);
         assert!(refreshes.lock().keys.is_empty());
@@ -155,14 +181,31 @@ mod tests {
     #[test]
     fn a_key_rests_after_a_failure() {
         let (refreshes, clock) = refreshes(2);
-        let refreshing = refreshes.begin(&key(1));
+        let refreshing = refreshes.begin(&key(1), WINDOW);
         refreshes.failed(&key(1));
         drop(refreshing);
         assert!(refreshes.rests(&key(1)));
-        assert!(refreshes.begin(&key(1)).is_none());
+        assert!(refreshes.begin(&key(1), WINDOW).is_none());
         clock.advance(Duration::from_secs(1));
         assert!(!refreshes.rests(&key(1)));
-        assert!(refreshes.begin(&key(1)).is_some());
+        assert!(refreshes.begin(&key(1), WINDOW).is_some());
+        assert_eq!(refreshes.lock().running, 0);
+    }
+
+    #[test]
+    fn one_that_never_ends_holds_nothing_up() {
+        let (refreshes, clock) = refreshes(1);
+        let endless = refreshes.begin(&key(1), WINDOW);
+        assert!(refreshes.begin(&key(1), WINDOW).is_none());
+        clock.advance(WINDOW);
+        let next = refreshes.begin(&key(1), WINDOW);
+        assert!(next.is_some());
+        // It has no say in what has taken its place.
+        drop(endless);
+        assert!(refreshes.begin(&key(2), WINDOW).is_none());
+        clock.advance(WINDOW);
+        assert!(refreshes.begin(&key(2), WINDOW).is_some());
+        drop(next);
         assert_eq!(refreshes.lock().running, 0);
     }
 

@@ -212,10 +212,11 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`InitError::StatusHeader`] for a name that is no header name, and [`InitError::CacheControl`] for a text that is
+    /// [`InitError::TooLong`] for a setting of time that makes no sense, [`InitError::StatusHeader`] for a name that is no header name, and [`InitError::CacheControl`] for a text that is
     /// no list of directives.
     pub fn try_new(config: impl Into<Config>) -> Result<Self, InitError> {
         let config = config.into();
+        config.check()?;
         #[cfg(feature = "axum")]
         let http = config.http.clone().check()?;
         Ok(Self(Arc::new_cyclic(|shared| Shared {
@@ -425,6 +426,8 @@ pub enum InitError {
     StatusHeader(String),
     /// The text of `Config::cache_control`, given here, is no list of directives.
     CacheControl(String),
+    /// The duration of this setting is longer than a day, which no cache waits for.
+    TooLong(&'static str),
 }
 
 #[cfg(feature = "axum")]
@@ -448,6 +451,12 @@ impl fmt::Display for InitError {
                 write!(
                     f,
                     "the status header {name:?} is not a valid HTTP header name"
+                )
+            }
+            Self::TooLong(setting) => {
+                write!(
+                    f,
+                    "`Config::{setting}` is longer than a day: give a shorter duration"
                 )
             }
             Self::CacheControl(text) => write!(

@@ -70,8 +70,10 @@ pub(crate) struct Observation {
     pub(crate) generations: Generations,
     /// The epoch of the tags, for a function whose values may have some.
     epoch: Option<u64>,
-    /// When the lookup began, by the clock that never runs backwards.
+    /// When the lookup began, by the clock that never runs backwards, which may stand still while the machine sleeps.
     began: u64,
+    /// The same by the other clock, in milliseconds since the Unix epoch.
+    began_wall: u64,
 }
 
 /// The barriers that cover the values of a function.
@@ -114,7 +116,7 @@ impl Remote {
     }
 
     async fn look(&self, key: &str, site: &Site) -> Result<Reading, Error> {
-        let began = self.clock.now();
+        let (began, began_wall) = (self.clock.now(), self.clock.wall());
         let (cover, bytes) = match self.known_cover(site) {
             Some(cover) => (Ok(cover), self.backend.get(key).await),
             None => Box::pin(future::zip(self.cover(site), self.backend.get(key))).await,
@@ -126,6 +128,7 @@ impl Remote {
             generations,
             epoch,
             began,
+            began_wall,
         };
         match bytes {
             Ok(Some(bytes)) => self.recognize(key, bytes, observation).await,
@@ -181,10 +184,10 @@ impl Remote {
             None => self.barriers.epoch(&*self.backend).await?,
         };
         let check = |(tag, generation)| {
-            Box::pin(async move {
-                let current = self.barriers.tag(&*self.backend, tag, epoch).await?;
-                Ok(current == generation)
-            })
+            Box::pin(
+                self.barriers
+                    .holds_tag(&*self.backend, tag, generation, epoch),
+            )
         };
         for holds in join_all(tags.iter().map(check).collect()).await {
             if !holds? {
@@ -218,9 +221,7 @@ impl Remote {
     /// Invalidates a tag; see [`Barriers`]. `tell` tells the other processes, as in all that invalidates.
     pub(crate) async fn clear_tag(&self, tag: &str, tell: impl Tell) -> Result<u64, Error> {
         let raised = self.barriers.raise_tag(&*self.backend, tag).await?;
-        let told = tell.await;
-        raised.noticed().await;
-        told.map(|()| 0)
+        noticed(raised, tell).await
     }
 
     /// Forgets what is known of barriers, since they may have changed.
@@ -241,7 +242,8 @@ impl Remote {
         lifetime: Option<Duration>,
     ) -> Result<bool, Error> {
         let took = self.clock.now().saturating_sub(observation.began);
-        if took > milliseconds(LONGEST_COMPUTATION) {
+        let took_wall = self.clock.wall().saturating_sub(observation.began_wall);
+        if took.max(took_wall) > milliseconds(LONGEST_COMPUTATION) {
             return Err(late());
         }
         let lifetime = self.guarded(observation.guarded_until, lifetime);
@@ -273,24 +275,21 @@ impl Remote {
         })
     }
 
-    /// Invalidates a namespace; see [`Barriers`]. What is freed of it besides is counted.
+    /// Invalidates a namespace; see [`Barriers`]. Nothing is freed.
     pub(crate) async fn clear_namespace(
         &self,
         namespace: &str,
-        prefix: &str,
         tell: impl Tell,
     ) -> Result<u64, Error> {
-        let raised = self
-            .barriers
-            .raise_namespace(&*self.backend, namespace)
-            .await?;
-        self.free(prefix, raised, tell).await
+        let backend = &*self.backend;
+        let raised = self.barriers.raise_namespace(backend, namespace).await?;
+        noticed(raised, tell).await
     }
 
-    /// Invalidates everything; see [`Barriers`]. What is freed of it besides is counted.
-    pub(crate) async fn clear(&self, prefix: &str, tell: impl Tell) -> Result<u64, Error> {
+    /// Invalidates everything; see [`Barriers`]. Nothing is freed.
+    pub(crate) async fn clear(&self, tell: impl Tell) -> Result<u64, Error> {
         let raised = self.barriers.raise_cache(&*self.backend).await?;
-        self.free(prefix, raised, tell).await
+        noticed(raised, tell).await
     }
 
     /// Until when what is stored now over something unknown has to stay.
@@ -365,13 +364,6 @@ impl Remote {
         Ok((tombstone, guarded_until))
     }
 
-    async fn free(&self, prefix: &str, raised: Raised, tell: impl Tell) -> Result<u64, Error> {
-        let told = tell.await;
-        let freed = self.backend.clear(prefix).await;
-        raised.noticed().await;
-        told.and(freed)
-    }
-
     fn is_live(&self, bytes: &[u8], generations: Generations) -> bool {
         let Ok(Record::Value(envelope, _)) = Record::read(bytes) else {
             return false;
@@ -432,6 +424,13 @@ impl Observation {
             epoch: self.epoch,
         }
     }
+}
+
+/// Tells the other processes, and waits until each has noticed.
+async fn noticed(raised: Raised, tell: impl Tell) -> Result<u64, Error> {
+    let told = tell.await;
+    raised.noticed().await;
+    told.map(|()| 0)
 }
 
 fn late() -> Error {

@@ -3,20 +3,27 @@
 //! Generated code calls [`function`] (or [`handler`](crate::serve::handler)) with a description
 //! of the function, and then `run` with the computation. What happens in between is ordinary code.
 
-use std::any::Any;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::future::Future;
+#[cfg(feature = "axum")]
+use std::future::poll_fn;
+use std::panic::resume_unwind;
+#[cfg(feature = "axum")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "axum")]
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+#[cfg(feature = "axum")]
 use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(feature = "axum")]
-use std::task::Context;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::access::Access;
+use crate::drive::{Desk, Driven, Outcome, Spare, boxed};
 use crate::engine::{Engine, Found, Locked, Look, Terms, Ticket, Times, Validity, times_of};
-use crate::flight::{Landing, Seat, Shared, Start};
+use crate::flight::{Landing, Leading, Seat, Shared, Start, Turn, current, enter};
 use crate::key::{DynKeyBuilder, Key, KeyContext, KeyWriter};
 use crate::lease::Lease;
 use crate::local::AnyEntry;
@@ -57,6 +64,26 @@ pub fn function<S: Shape>(
     }
 }
 
+/// Prepares a call of a cached function that computes, whatever is stored, and stores what it gives.
+pub fn renewal<S: Shape>(
+    site: &'static Site,
+    _shape: S,
+    access: Access<S::Stored>,
+    builder: Option<MakeKeyBuilder>,
+    write_key: impl FnOnce(&mut KeyWriter),
+) -> Call<S> {
+    let lookup = with_current(|cache| look_up(cache, site, builder, write_key, |_, _, _| None));
+    let mut lookup = lookup.unwrap_or_else(|| uninitialized(site));
+    if let Lookup::Miss(miss) = &mut lookup {
+        miss.renews = true;
+    }
+    Call {
+        found: None,
+        lookup,
+        access,
+    }
+}
+
 /// A call of a cached function that has been looked up.
 #[must_use = "a call does nothing until it is run"]
 pub struct Call<S: Shape> {
@@ -77,13 +104,23 @@ impl<S: Shape> Call<S> {
         self
     }
 
-    /// Gives the value that was found, or awaits `future` and stores what `rules` let it.
-    pub fn run<F, R>(
+    /// Sets how long the call may take, which bounds how long it waits for others.
+    #[inline]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        if let Lookup::Miss(miss) = &mut self.lookup {
+            miss.end_after(timeout);
+        }
+        self
+    }
+
+    /// Gives the value that was found, or awaits the future that `make` makes and stores what `rules` let it.
+    pub fn run<M, F, R>(
         self,
-        future: F,
+        make: M,
         rules: R,
     ) -> Answer<S::Returned, impl Future<Output = S::Returned>>
     where
+        M: FnOnce() -> F,
         F: Future<Output = S::Returned>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
@@ -91,20 +128,24 @@ impl<S: Shape> Call<S> {
             return Answer::Ready(S::join(value));
         }
         let (miss, access) = (self.lookup.into_miss(), self.access);
-        Answer::Pending(Box::pin(compute::<S, F, R>(miss, access, future, rules)))
+        let cache = miss.as_ref().map(|miss| miss.cache.clone());
+        Answer::Pending(Driven::borrowed(cache, boxed(make), |desk| {
+            compute::<S, R>(miss, access, desk, rules)
+        }))
     }
 
     /// As [`run`](Self::run), for a computation that can outlive the caller: where there is a value to
-    /// serve meanwhile, it runs in the background.
-    pub fn run_owned<F, R>(
+    /// serve meanwhile, and when the caller leaves, it goes on in the background.
+    pub fn run_owned<M, F, R>(
         self,
-        future: F,
+        make: M,
         rules: R,
     ) -> Answer<S::Returned, impl Future<Output = S::Returned>>
     where
         S: 'static,
         S::Stored: Send + Sync + 'static,
         S::Returned: Send,
+        M: FnOnce() -> F,
         F: Future<Output = S::Returned> + Send + 'static,
         R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
     {
@@ -112,86 +153,88 @@ impl<S: Shape> Call<S> {
             return Answer::Ready(S::join(value));
         }
         let (miss, access) = (self.lookup.into_miss(), self.access);
-        Answer::Pending(Box::pin(compute_owned::<S, F, R>(
-            miss, access, future, rules,
-        )))
+        let cache = miss.as_ref().map(|miss| miss.cache.clone());
+        Answer::Pending(Driven::owned(cache, boxed(make), |desk| {
+            compute_owned::<S, R>(miss, access, desk, rules)
+        }))
     }
 }
 
+/// Between the way of a call of a function, and its computation.
+type FunctionDesk<S> = Desk<<S as Shape>::Returned, <S as Shape>::Returned>;
+
 /// Answers a call whose computation borrows: it runs here, or not at all.
-async fn compute<S, F, R>(
+async fn compute<S, R>(
     miss: Option<Box<Miss>>,
     access: Access<S::Stored>,
-    future: F,
+    desk: Arc<FunctionDesk<S>>,
     rules: R,
 ) -> S::Returned
 where
     S: Shape,
-    F: Future<Output = S::Returned>,
     R: FnOnce(&S::Stored) -> Verdict,
 {
     let Some(miss) = miss else {
-        return future.await;
+        return unwound(desk.computed(false).await);
     };
+    let renews = miss.renews;
     let asked = miss.resolve().await;
+    if renews {
+        return Box::pin(asked.path(access).renew::<S, R>(&desk, rules)).await;
+    }
     match asked.path(access).first_look(join::<S>).await {
         First::Answer(returned) => returned,
         // In a box of its own, since a hit in a shared store has no use for its room.
         First::Due(_, due) | First::Miss(due) => {
-            Box::pin(finish::<S, F, R>(&asked, access, due, future, rules)).await
+            Box::pin(finish::<S, R>(&asked, access, due, &desk, rules)).await
         }
     }
 }
 
 /// Answers a call whose computation can outlive it.
-async fn compute_owned<S, F, R>(
+async fn compute_owned<S, R>(
     miss: Option<Box<Miss>>,
     access: Access<S::Stored>,
-    future: F,
-    rules: R,
-) -> S::Returned
-where
-    S: Shape + 'static,
-    S::Stored: Send + Sync + 'static,
-    S::Returned: Send,
-    F: Future<Output = S::Returned> + Send + 'static,
-    R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
-{
-    let Some(miss) = miss else {
-        return future.await;
-    };
-    let asked = miss.resolve().await;
-    let cache = asked.cache.clone();
-    let path = asked.path(access);
-    match path.first_look(join::<S>).await {
-        First::Answer(returned) => returned,
-        First::Due(returned, due) => {
-            let work = async move { finish::<S, F, R>(&asked, access, due, future, rules).await };
-            match detach(&cache, Box::pin(work)) {
-                Ok(()) => returned,
-                Err(work) => work.await,
-            }
-        }
-        First::Miss(mut due) => {
-            let spare = Spare::of(&path, &due, join::<S>);
-            let purpose = due.purpose();
-            let work = async move { finish::<S, F, R>(&asked, access, due, future, rules).await };
-            wait_softly(&cache, Box::pin(work), spare, &purpose).await
-        }
-    }
-}
-
-/// Computes what is due, together with others, and stores it.
-async fn finish<S, F, R>(
-    asked: &AskedFor,
-    access: Access<S::Stored>,
-    mut due: Due<S::Stored>,
-    future: F,
+    desk: Arc<FunctionDesk<S>>,
     rules: R,
 ) -> S::Returned
 where
     S: Shape,
-    F: Future<Output = S::Returned>,
+    R: FnOnce(&S::Stored) -> Verdict,
+{
+    let Some(miss) = miss else {
+        return unwound(desk.computed(false).await);
+    };
+    let renews = miss.renews;
+    let asked = miss.resolve().await;
+    let path = asked.path(access);
+    if renews {
+        return Box::pin(path.renew::<S, R>(&desk, rules)).await;
+    }
+    let due = match path.first_look(join::<S>).await {
+        First::Answer(returned) => return returned,
+        First::Due(returned, due) => {
+            desk.answer(returned, path.window(&due)).await;
+            due
+        }
+        First::Miss(due) => {
+            path.leave_spare(&desk, &due, join::<S>);
+            due
+        }
+    };
+    Box::pin(finish::<S, R>(&asked, access, due, &desk, rules)).await
+}
+
+/// Computes what is due, together with others, and stores it.
+async fn finish<S, R>(
+    asked: &AskedFor,
+    access: Access<S::Stored>,
+    due: Due<S::Stored>,
+    desk: &FunctionDesk<S>,
+    rules: R,
+) -> S::Returned
+where
+    S: Shape,
     R: FnOnce(&S::Stored) -> Verdict,
 {
     let path = asked.path(access);
@@ -202,10 +245,17 @@ where
         refreshing: _refreshing,
         ..
     } = due;
-    let answer = |first, (future, rules)| path.answer::<S, F, R>(first, &purpose, future, rules);
-    let call = (future, rules);
-    let together = path.together(start, Some(look), call, answer, S::split, join::<S>);
+    let answer = |first, rules| path.answer::<S, R>(first, &purpose, desk, rules);
+    let together = path.together(start, Some(look), rules, answer, S::split, join::<S>);
     together.await
+}
+
+/// What a computation gives; its panic goes on.
+pub(crate) fn unwound<O>(outcome: Outcome<O>) -> O {
+    match outcome {
+        Ok(output) => output,
+        Err(payload) => resume_unwind(payload),
+    }
 }
 
 #[expect(
@@ -218,6 +268,7 @@ fn join<S: Shape>(found: Found<S::Stored>) -> Option<S::Returned> {
 
 /// Lets work go on in the background, under the same cache; gives it back where there is no runtime to
 /// run it.
+#[cfg(feature = "axum")]
 pub(crate) fn detach<W>(cache: &Cache, work: Pin<Box<W>>) -> Result<(), Pin<Box<W>>>
 where
     W: Future<Output: Send> + Send + 'static,
@@ -232,84 +283,36 @@ where
     Ok(())
 }
 
-/// A stale answer for a call whose computation takes too long.
-pub(crate) struct Spare<R> {
-    answer: R,
-    /// For how long the computation is waited for.
-    patience: Duration,
-    site: &'static Site,
-    origin: Origin,
-    times: Times,
-}
-
-impl<R> Spare<R> {
-    /// `None` if nothing was found, if `accept` turns it down, or if the function has no soft timeout.
-    pub(crate) fn of<T>(
-        path: &Path<'_, T>,
-        due: &Due<T>,
-        accept: impl FnOnce(Found<T>) -> Option<R>,
-    ) -> Option<Self> {
-        let patience = path.aging().soft_timeout?;
-        let found = path.copy_of(due)?;
-        let (origin, times) = (found.origin, found.times);
-        Some(Self {
-            answer: accept(found)?,
-            patience,
-            site: path.site,
-            origin,
-            times,
-        })
-    }
-}
-
-/// Waits for work. If it takes longer than a stale answer lets it, gives that, and lets the work go on
-/// if it computes, and does not merely wait for others itself.
-pub(crate) async fn wait_softly<W>(
-    cache: &Cache,
-    mut work: Pin<Box<W>>,
-    spare: Option<Spare<W::Output>>,
-    purpose: &Purpose,
-) -> W::Output
-where
-    W: Future<Output: Send> + Send + 'static,
-{
-    let Some(spare) = spare else {
-        return work.await;
-    };
-    if let Ok(answer) = tokio::time::timeout(spare.patience, &mut work).await {
-        return answer;
-    }
-    if purpose.leads.load(Ordering::Relaxed)
-        && let Err(work) = detach(cache, work)
-    {
-        return work.await;
-    }
-    cache.engine().hit(spare.site, spare.origin, spare.times);
-    spare.answer
-}
-
 /// Those who wait for a computation, besides the call that runs it.
 #[cfg(feature = "axum")]
 pub(crate) struct Company {
     cache: Cache,
+    site: &'static Site,
     key: Key,
     /// Whether the call has begun to compute.
-    leads: Arc<AtomicBool>,
+    has_begun: Arc<AtomicBool>,
 }
 
 #[cfg(feature = "axum")]
 impl Company {
-    pub(crate) fn of<T>(due: &mut Due<T>, cache: &Cache, key: &Key) -> Self {
+    /// Those of a call. `has_begun` is set when it begins to compute.
+    pub(crate) fn of(
+        cache: &Cache,
+        site: &'static Site,
+        key: &Key,
+        has_begun: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             cache: cache.clone(),
+            site,
             key: key.clone(),
-            leads: due.purpose().leads,
+            has_begun,
         }
     }
 
     fn is_there(&self) -> bool {
         let flights = self.cache.engine().flights();
-        self.leads.load(Ordering::Relaxed) && flights.has_company(&self.key)
+        self.has_begun.load(Ordering::Relaxed) && flights.has_company(self.site, &self.key)
     }
 }
 
@@ -388,6 +391,7 @@ pub(crate) struct AskedFor {
     pub(crate) key: Key,
     pub(crate) tags: TagList,
     is_early: bool,
+    deadline: Option<Instant>,
 }
 
 impl AskedFor {
@@ -400,6 +404,7 @@ impl AskedFor {
             tags: &self.tags,
             is_early: self.is_early,
             patience: None,
+            deadline: self.deadline,
         }
     }
 }
@@ -413,8 +418,10 @@ pub(crate) struct Path<'a, T> {
     pub(crate) tags: &'a TagList,
     /// Whether a fresh value was found that is to be computed anew already.
     is_early: bool,
-    /// For how long the call waits for another one; `None` for as long as that takes.
+    /// For how long a computation of another call is waited for; `None` for as long as that takes.
     patience: Option<Duration>,
+    /// When the call has to be over.
+    deadline: Option<Instant>,
 }
 
 /// What a call finds before it joins others.
@@ -436,8 +443,6 @@ pub(crate) struct Due<T> {
     pub(crate) look: Look<T>,
     /// `None` if there is nobody who was served what was found.
     pub(crate) refreshing: Option<Refreshing>,
-    /// Whether this call has begun to compute, once somebody wants to know.
-    leads: Option<Arc<AtomicBool>>,
 }
 
 impl<'a, T> Path<'a, T> {
@@ -458,6 +463,7 @@ impl<'a, T> Path<'a, T> {
             tags,
             is_early: false,
             patience: None,
+            deadline: None,
         }
     }
 
@@ -490,7 +496,6 @@ impl<'a, T> Path<'a, T> {
             began: self.engine.now(),
             look: self.engine.find(self.access, self.site, self.key).await,
             refreshing: None,
-            leads: None,
         }
     }
 
@@ -514,7 +519,8 @@ impl<'a, T> Path<'a, T> {
         };
         self.hit(origin, times);
         if is_due {
-            due.refreshing = self.engine.refreshes().begin(self.key);
+            let window = self.window(&due);
+            due.refreshing = self.engine.refreshes().begin(self.key, window);
         }
         match due.refreshing {
             Some(_) => First::Due(answer, due),
@@ -534,58 +540,108 @@ impl<'a, T> Path<'a, T> {
         mut first: Option<Look<T>>,
         call: C,
         answer: impl FnOnce(Option<Look<T>>, C) -> A,
-        stored: impl Fn(&R) -> Option<&T>,
+        stored: impl Fn(&R) -> Option<&T> + Copy,
         accept: impl Fn(Found<T>) -> Option<R>,
     ) -> R
     where
         A: Future<Output = (R, End)>,
     {
-        let mut call = Some((call, answer));
         for _ in 0..MOST_FLIGHTS {
             let Some(seat) = self.engine.join(self.site, self.key, self.patience) else {
                 break;
             };
-            let mut own = None;
-            let leads = AtomicBool::new(false);
-            let landing = {
-                let lead = pin!(async {
-                    leads.store(true, Ordering::Relaxed);
-                    let Some((call, answer)) = call.take() else {
-                        return Landing::Alone;
-                    };
+            match seat.turn(self.until(&seat)).await {
+                Turn::Lead(leading) => {
                     let first = first.take().filter(|_| !seat.is_news(start));
-                    let (answer, end) = answer(first, call).await;
-                    let landing = self.land(&seat, end, stored(&answer));
-                    own = Some(answer);
-                    landing
-                });
-                match self.patience {
-                    None => Some(seat.landing(lead).await),
-                    Some(patience) => seat.landing_within(patience, &leads, lead).await,
+                    let work = self.lead(&leading, &seat, answer(first, call), stored);
+                    return leading.run(work).await;
                 }
-            };
-            if let Some(answer) = own {
-                return answer;
-            }
-            match landing {
-                Some(Landing::Shared(shared)) => {
-                    let found = self.engine.share(self.access, self.site, shared, start);
-                    if let Some(found) = found.await {
-                        let (origin, times) = (found.origin, found.times);
-                        if let Some(answer) = accept(found) {
-                            self.hit(origin, times);
-                            return answer;
+                Turn::Landed(landing) => match &*landing {
+                    Landing::Shared(shared) => {
+                        let found = self.engine.share(self.access, self.site, shared, start);
+                        if let Some(found) = found.await {
+                            let (origin, times) = (found.origin, found.times);
+                            if let Some(answer) = accept(found) {
+                                self.hit(origin, times);
+                                return answer;
+                            }
                         }
                     }
-                }
-                Some(Landing::Invalidated) | None => {}
-                Some(Landing::Alone) => break,
+                    Landing::Invalidated => {}
+                    Landing::Alone => break,
+                },
+                Turn::Late if self.is_over() => break,
+                Turn::Late => {}
             }
         }
-        let Some((call, answer)) = call else {
-            unreachable!("a call that led a flight has been answered")
-        };
         answer(first, call).await.0
+    }
+
+    /// Answers the call that leads a flight, and ends that.
+    async fn lead<R>(
+        &self,
+        leading: &Leading<'_>,
+        seat: &Seat<'_>,
+        answer: impl Future<Output = (R, End)>,
+        stored: impl Fn(&R) -> Option<&T>,
+    ) -> R {
+        let (answer, end) = answer.await;
+        leading.land(self.land(seat, end, stored(&answer)));
+        answer
+    }
+
+    /// Until when the computation of another call is waited for.
+    fn until(&self, seat: &Seat<'_>) -> Option<Instant> {
+        let patience = |patience| seat.began_at().checked_add(patience);
+        let ends = [self.patience.and_then(patience), self.deadline];
+        ends.into_iter().flatten().min()
+    }
+
+    /// Whether the time of the call is over.
+    fn is_over(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// For how long what was found is of use while it is computed anew.
+    pub(crate) fn window(&self, due: &Due<T>) -> Duration {
+        let Some(found) = &due.look.found else {
+            return Duration::ZERO;
+        };
+        let aging = self.aging();
+        let fresh = found
+            .times
+            .remaining
+            .map_or(Duration::MAX, Duration::from_millis);
+        let stale = Duration::from_millis(found.times.stale);
+        let useful = fresh.saturating_add(aging.stale_while_revalidate);
+        useful.saturating_sub(stale)
+    }
+
+    /// Leaves what was found for a caller whose computation takes too long, if `accept` makes an answer of it, and if the
+    /// function has a soft timeout.
+    pub(crate) fn leave_spare<O, R>(
+        &self,
+        desk: &Desk<O, R>,
+        due: &Due<T>,
+        accept: impl FnOnce(Found<T>) -> Option<R>,
+    ) {
+        let Some(patience) = self.aging().soft_timeout else {
+            return;
+        };
+        let Some(found) = self.copy_of(due) else {
+            return;
+        };
+        let (origin, times) = (found.origin, found.times);
+        if let Some(answer) = accept(found) {
+            desk.leave_spare(Spare {
+                answer,
+                patience,
+                site: self.site,
+                origin,
+                times,
+            });
+        }
     }
 
     fn land(&self, seat: &Seat<'_>, end: End, stored: Option<&T>) -> Landing {
@@ -605,16 +661,15 @@ impl<'a, T> Path<'a, T> {
 
     /// Answers a call from the store, or computes and stores. What was found before stands in for a
     /// computation that fails.
-    async fn answer<S, F, R>(
+    async fn answer<S, R>(
         &self,
         first: Option<Look<T>>,
         purpose: &Purpose,
-        future: F,
+        desk: &FunctionDesk<S>,
         rules: R,
     ) -> (S::Returned, End)
     where
         S: Shape<Stored = T>,
-        F: Future<Output = S::Returned>,
         R: FnOnce(&T) -> Verdict,
     {
         let Settled {
@@ -628,7 +683,8 @@ impl<'a, T> Path<'a, T> {
             let end = End::Valid(found.times, validity);
             return (S::join(found.value), end);
         }
-        let computed = self.compute(purpose, look.found.is_some(), future).await;
+        let computed = desk.computed(look.found.is_some());
+        let computed = self.compute(purpose, computed).await;
         let stored = match &computed.outcome {
             Ok(returned) => S::split(returned),
             Err(_) => None,
@@ -636,38 +692,51 @@ impl<'a, T> Path<'a, T> {
         if let Some(value) = stored {
             let end = self.store(look.ticket, value, rules(value), computed.took);
             let end = end.await;
-            if let Ok(returned) = computed.outcome {
-                return (returned, end);
-            }
-            unreachable!("the value is a part of what was returned");
+            return (unwound(computed.outcome), end);
         }
         if let Some(found) = look.found {
             self.stand_in(purpose, &found);
             let end = End::Valid(found.times, validity);
             return (S::join(found.value), end);
         }
-        match computed.outcome {
-            Ok(returned) => (returned, End::Alone),
-            Err(payload) => resume_unwind(payload),
-        }
+        (unwound(computed.outcome), End::Alone)
     }
 
-    /// Runs a computation. A panic is caught if there is something to stand in for it.
-    pub(crate) async fn compute<F: Future>(
+    /// Computes and stores, while other calls are served what is stored. It shares no computation that has begun before.
+    async fn renew<S, R>(&self, desk: &FunctionDesk<S>, rules: R) -> S::Returned
+    where
+        S: Shape<Stored = T>,
+        R: FnOnce(&T) -> Verdict,
+    {
+        let due = self.look().await;
+        let purpose = Purpose {
+            is_refresh: true,
+            began: due.began,
+        };
+        let computed = self.compute(&purpose, desk.computed(false)).await;
+        let returned = unwound(computed.outcome);
+        if let Some(value) = S::split(&returned) {
+            let verdict = rules(value);
+            self.store(due.look.ticket, value, verdict, computed.took)
+                .await;
+        }
+        returned
+    }
+
+    /// Runs a computation.
+    pub(crate) async fn compute<O>(
         &self,
         purpose: &Purpose,
-        has_stand_in: bool,
-        future: F,
-    ) -> Computed<F::Output> {
+        computed: impl Future<Output = Outcome<O>>,
+    ) -> Computed<O> {
         let counters = self.engine.counters(self.site);
         match purpose.is_refresh {
             true => counters.refresh(),
             false => counters.miss(),
         }
         counters.compute();
-        purpose.leads.store(true, Ordering::Relaxed);
         let began = self.engine.now();
-        let outcome = catch_if(has_stand_in, future).await;
+        let outcome = computed.await;
         Computed {
             outcome,
             took: self.engine.now().saturating_sub(began),
@@ -813,23 +882,20 @@ pub(crate) struct Purpose {
     pub(crate) is_refresh: bool,
     /// When the call looked, in milliseconds of the clock.
     began: u64,
-    /// Whether this call has begun to compute.
-    leads: Arc<AtomicBool>,
 }
 
 impl<T> Due<T> {
-    pub(crate) fn purpose(&mut self) -> Purpose {
+    pub(crate) fn purpose(&self) -> Purpose {
         Purpose {
             is_refresh: self.refreshing.is_some(),
             began: self.began,
-            leads: Arc::clone(self.leads.get_or_insert_default()),
         }
     }
 }
 
 /// What became of a computation, and how many milliseconds it took.
-pub(crate) struct Computed<R> {
-    pub(crate) outcome: Result<R, Box<dyn Any + Send>>,
+pub(crate) struct Computed<O> {
+    pub(crate) outcome: Outcome<O>,
     pub(crate) took: u64,
 }
 
@@ -862,7 +928,8 @@ impl<T> Settled<T> {
 
 /// Awaits a future, and catches its panic if it is to be caught. Nothing of the future is seen again
 /// after a panic.
-async fn catch_if<F: Future>(catches: bool, future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+#[cfg(feature = "axum")]
+pub(crate) async fn catch_if<F: Future>(catches: bool, future: F) -> Outcome<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| {
         let mut poll = || future.as_mut().poll(context);
@@ -916,9 +983,18 @@ pub(crate) struct Miss {
     pub(crate) tags: TagList,
     /// Whether there is a fresh value that is to be computed anew already.
     is_early: bool,
+    /// When the call has to be over.
+    deadline: Option<Instant>,
+    /// Whether the call computes, whatever is stored.
+    renews: bool,
 }
 
 impl Miss {
+    /// Lets the call take so long at most.
+    pub(crate) fn end_after(&mut self, timeout: Duration) {
+        self.deadline = Instant::now().checked_add(timeout);
+    }
+
     /// Makes the key.
     pub(crate) async fn resolve(self) -> AskedFor {
         AskedFor {
@@ -927,6 +1003,7 @@ impl Miss {
             site: self.site,
             tags: self.tags,
             is_early: self.is_early,
+            deadline: self.deadline,
         }
     }
 }
@@ -1135,6 +1212,8 @@ fn miss<H>(cache: &Cache, site: &'static Site, key: CallKey, is_early: bool) -> 
         key,
         tags: TagList::default(),
         is_early,
+        deadline: None,
+        renews: false,
     }))
 }
 
@@ -1150,8 +1229,8 @@ pub(crate) fn uninitialized<H, M>(site: &Site) -> Lookup<H, M> {
     Lookup::Bypass
 }
 
-/// What a call comes to: a value that is there already, or a computation on the heap, so that the caller's
-/// own future stays small.
+/// What a call comes to: a value that is there already, or a computation, which is small and keeps the rest on the heap,
+/// so that the caller's own future stays small.
 ///
 /// It is no future itself: a value that is there is given as it is, and not kept where an `.await` could
 /// find it again.
@@ -1160,23 +1239,37 @@ pub enum Answer<T, F> {
     /// The value.
     Ready(T),
     /// The computation.
-    Pending(Pin<Box<F>>),
+    Pending(F),
 }
 
-/// Runs a sync function on the blocking pool.
+/// Does what a call does before it waits, in a frame of its own: what that takes of the stack is free when the call is
+/// polled.
+#[inline]
+pub fn apart<A>(begin: impl FnOnce() -> A) -> A {
+    begin()
+}
+
+/// Runs a sync function on the blocking pool, or here where there is no runtime.
 ///
 /// # Panics
 ///
-/// If the function does, with the same payload, or outside of a Tokio runtime.
+/// If the function does, with the same payload.
 pub async fn blocking<T, F>(function: F) -> T
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let current = Cache::current();
-    let task = tokio::task::spawn_blocking(move || match current {
-        Some(cache) => cache.enter(function),
-        None => function(),
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return function();
+    };
+    let (cache, leader) = (Cache::current(), current());
+    let task = runtime.spawn_blocking(move || {
+        // What it calls belongs to the same computation.
+        let _entered = enter(leader);
+        match cache {
+            Some(cache) => cache.enter(function),
+            None => function(),
+        }
     });
     match task.await {
         Ok(value) => value,

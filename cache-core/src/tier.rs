@@ -6,23 +6,32 @@
 //! messages do not come, nothing that is held here is relied on; and when they come again, it is
 //! dropped, since some may have been missed.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_lite::future;
 use tokio::task::JoinHandle;
 
 use crate::bus::Bus;
+use crate::clock::{Clock, milliseconds};
 use crate::entry::unique;
 use crate::error::Error;
 use crate::key::name_digest;
 use crate::registry::WeakCache;
+use crate::timer::sleep;
 
 /// How long to wait before subscribing again, at first.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// And at most.
 const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// How often the listener says that it runs.
+const BEAT: Duration = Duration::from_millis(250);
+/// For how long that holds.
+const ALIVE: Duration = Duration::from_secs(1);
 
 /// What is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,25 +52,29 @@ pub(crate) struct Wire {
     channel: String,
     /// Which cache this is: its own messages tell it nothing.
     node: u64,
-    /// Whether every message comes.
-    is_up: AtomicBool,
+    clock: Clock,
+    /// Until when every message is known to come, in milliseconds of the clock: the listener says so again and again, and
+    /// one that does not run is not relied on.
+    up_until: AtomicU64,
     listener: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Wire {
-    pub(crate) fn new(bus: Arc<dyn Bus>, prefix: &str) -> Self {
+    pub(crate) fn new(bus: Arc<dyn Bus>, prefix: &str, clock: Clock) -> Self {
         Self {
             bus,
             channel: channel(prefix),
             node: unique(),
-            is_up: AtomicBool::new(false),
+            clock,
+            up_until: AtomicU64::new(0),
             listener: Mutex::default(),
         }
     }
 
+    /// Whether every message comes, at a moment of the clock.
     #[inline]
-    pub(crate) fn is_up(&self) -> bool {
-        self.is_up.load(Ordering::Acquire)
+    pub(crate) fn is_up(&self, now: u64) -> bool {
+        now < self.up_until.load(Ordering::Acquire)
     }
 
     /// Tells the others.
@@ -80,13 +93,24 @@ impl Wire {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        self.is_up.store(false, Ordering::Release);
+        self.stop();
         let (bus, channel, node) = (Arc::clone(&self.bus), self.channel.clone(), self.node);
         *listener = Some(runtime.spawn(listen(bus, channel, node, cache())));
     }
 
-    pub(crate) fn set_up(&self, is_up: bool) {
-        self.is_up.store(is_up, Ordering::Release);
+    /// Notes that every message has come so far.
+    pub(crate) fn beat(&self) {
+        let until = match self.clock.is_manual() {
+            // It jumps, and the listener waits by another one.
+            true => u64::MAX,
+            false => self.clock.now().saturating_add(milliseconds(ALIVE)),
+        };
+        self.up_until.store(until, Ordering::Release);
+    }
+
+    /// Notes that messages may be missed from now on.
+    pub(crate) fn stop(&self) {
+        self.up_until.store(0, Ordering::Release);
     }
 }
 
@@ -102,8 +126,20 @@ impl Drop for Wire {
     }
 }
 
+/// The listener, until this is dropped: by a runtime that ends, too.
+struct Listening(WeakCache);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(cache) = self.0.upgrade() {
+            cache.engine().lose_touch();
+        }
+    }
+}
+
 /// Listens until the cache is gone.
 async fn listen(bus: Arc<dyn Bus>, channel: String, node: u64, cache: WeakCache) {
+    let _listening = Listening(cache.clone());
     let mut retry = FIRST_RETRY;
     loop {
         let outcome = subscribe(&*bus, &channel, node, &cache, &mut retry).await;
@@ -113,7 +149,7 @@ async fn listen(bus: Arc<dyn Bus>, channel: String, node: u64, cache: WeakCache)
             tracing::warn!(%error, "other processes cannot be heard: local values are not relied on");
         }
         drop(cache);
-        tokio::time::sleep(retry).await;
+        sleep(retry).await;
         retry = (retry * 2).min(LAST_RETRY);
     }
 }
@@ -134,7 +170,7 @@ async fn subscribe(
     drop(subscriber);
     *retry = FIRST_RETRY;
     loop {
-        let message = subscription.next().await?;
+        let message = beating(cache, subscription.next()).await?;
         let Some(cache) = cache.upgrade() else {
             return Ok(());
         };
@@ -142,6 +178,30 @@ async fn subscribe(
         let (sender, change) = Change::read(&message).unwrap_or((!node, Change::Cache));
         if sender != node {
             cache.engine().notice(&change);
+        }
+    }
+}
+
+/// Awaits a message, and says now and then that none has come.
+///
+/// A runtime that was blocked has other tasks to run before this one hears of what has come meanwhile, and so a beat that
+/// is late does not count: the next one does.
+async fn beating<M>(cache: &WeakCache, message: impl Future<Output = M>) -> M {
+    let mut message = pin!(message);
+    let mut last = Instant::now();
+    loop {
+        let beat = async {
+            sleep(BEAT).await;
+            None
+        };
+        let message = async { Some(message.as_mut().await) };
+        if let Some(message) = future::or(message, beat).await {
+            return message;
+        }
+        let is_late = last.elapsed() > ALIVE / 2;
+        last = Instant::now();
+        if !is_late && let Some(cache) = cache.upgrade() {
+            cache.engine().keep_touch();
         }
     }
 }

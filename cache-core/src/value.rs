@@ -239,6 +239,12 @@ impl<R> Probe<R> {
     pub const fn of<F: Future<Output = R>>(_: &F) -> Self {
         Self(PhantomData)
     }
+
+    /// A probe for what the future gives that a function makes.
+    #[must_use]
+    pub const fn of_made<M: FnOnce() -> F, F: Future<Output = R>>(_: &M) -> Self {
+        Self(PhantomData)
+    }
 }
 
 /// Results; also names the choice in [`Stores`].

@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) cache_if: Option<Given<Expr>>,
     pub(crate) coalesce: Option<Given<LitBool>>,
     pub(crate) lock: Option<Given<()>>,
+    /// The computation goes on when its caller leaves.
+    pub(crate) detach: Option<Given<()>>,
     pub(crate) stale_while_revalidate: Option<Given<Expr>>,
     pub(crate) stale_if_error: Option<Given<Expr>>,
     pub(crate) jitter: Option<Given<Expr>>,
@@ -58,12 +60,13 @@ pub(crate) enum Companions {
     None,
 }
 
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 27] = [
     "expire",
     "expire_with",
     "cache_if",
     "coalesce",
     "lock",
+    "detach",
     "stale_while_revalidate",
     "stale_if_error",
     "early_refresh",
@@ -111,6 +114,7 @@ impl Options {
             "cache_if" => set(&mut self.cache_if, name, value(input, "|value| ..")?),
             "coalesce" => set(&mut self.coalesce, name, value(input, "false")?),
             "lock" => set(&mut self.lock, name, ()),
+            "detach" => set(&mut self.detach, name, ()),
             "stale_while_revalidate" => {
                 let duration = value(input, "30")?;
                 set(&mut self.stale_while_revalidate, name, duration)

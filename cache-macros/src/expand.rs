@@ -80,7 +80,7 @@ fn cached_function(model: &Model) -> TokenStream {
     let visibility = &model.function.vis;
     let sig = outer_signature(model);
     let call = match model.kind {
-        Kind::Function => function_call(model),
+        Kind::Function => function_call(model, "function"),
         Kind::Handler(_) => handler_call(model),
     };
     // A parameter that the user does not use, and says so by its name, is still passed on.
@@ -103,8 +103,10 @@ fn cached_function(model: &Model) -> TokenStream {
     }
 }
 
-fn function_call(model: &Model) -> TokenStream {
+/// The call of a function that is cached, by the function of the runtime that looks it up.
+fn function_call(model: &Model, look_up: &str) -> TokenStream {
     let private = private(model);
+    let look_up = Ident::new(look_up, Span::mixed_site());
     let site = site_call(model);
     let (coder, builder, key) = (
         coder(model),
@@ -118,19 +120,25 @@ fn function_call(model: &Model) -> TokenStream {
     let of = quote!(of_shape(&#shape, #coder));
     let access = refuse::status(model, &of).unwrap_or_else(|| access(model, &of));
     let (tags, run, given) = (tags(model), run(model), given(model));
-    let (how_to_tell, computation) = match timeout(model) {
-        None => (None, computation),
+    let (how_to_tell, limit, computation) = match timeout(model) {
+        None => (None, None, computation),
         Some(timeout) => {
             let span = Span::mixed_site().located_at(stored_span(model));
             let tell = Ident::new("__tell", Span::mixed_site());
+            let limit = Ident::new("__timeout", Span::mixed_site());
             let shape = Ident::new("__shape", span);
             (
-                Some(quote_spanned!(span=> let #tell = #private::how_to_tell(#shape);)),
-                quote!(#private::limited(#site, #tell, #computation, #timeout)),
+                Some(quote_spanned! {span=>
+                    let #tell = #private::how_to_tell(#shape);
+                    let #limit = #timeout;
+                }),
+                Some(quote!(.timeout(#limit))),
+                quote!(#private::limited(#site, #tell, #computation, #limit)),
             )
         }
     };
     quote_spanned! {Span::mixed_site()=>
+        let __answer = #private::apart(move || {
         let #shape = {
             #[allow(unused_imports)]
             use #private::shape::*;
@@ -138,9 +146,11 @@ fn function_call(model: &Model) -> TokenStream {
         };
         let __access = #access;
         #how_to_tell
-        let __answer = #private::function(#site, #shape, __access, #builder, #key)
+        #private::#look_up(#site, #shape, __access, #builder, #key)
             #tags
-            .#run(#computation, #rules);
+            #limit
+            .#run(move || #computation, #rules)
+        });
         #given
     }
 }
@@ -209,6 +219,7 @@ fn handler_call(model: &Model) -> TokenStream {
     let timeout = timeout(model).map(|timeout| quote!(.timeout(#timeout)));
     let audience = audience(model);
     quote_spanned! {Span::mixed_site()=>
+        let __answer = #private::apart(move || {
         let __site = #site;
         let __call = #private::handler(
             __site,
@@ -221,13 +232,14 @@ fn handler_call(model: &Model) -> TokenStream {
         )
         #tags
         #timeout;
-        let __future = #computation;
+        let __make = move || #computation;
         let __shape = {
             #[allow(unused_imports)]
             use #private::shape::*;
-            (&&#private::Probe::of(&__future)).shape()
+            (&&#private::Probe::of_made(&__make)).shape()
         };
-        let __answer = __call.#run(__shape, __future, #rules);
+        __call.#run(__shape, __make, #rules)
+        });
         #given
     }
 }
@@ -762,7 +774,7 @@ fn companion_functions(model: &Model) -> TokenStream {
     let block = &model.function.block;
     let mut sig = model.sig().clone();
     sig.ident = companion_name(model, "uncached");
-    let (entry, cached) = (entry(model), cached(model));
+    let (entry, cached, refresh) = (entry(model), cached(model), refresh(model));
     let doc = format!(" `{}` as it was written, without the cache.", model.name());
     // The user's documentation and `#[must_use]` are on the cached function.
     let undocumented = quote! {
@@ -786,7 +798,36 @@ fn companion_functions(model: &Model) -> TokenStream {
         #(#everywhere)*
         #entry
         #cached
+        #refresh
     }
+}
+
+/// The function that computes and stores, whatever is stored.
+fn refresh(model: &Model) -> Option<TokenStream> {
+    if !matches!(model.kind, Kind::Function) {
+        return None;
+    }
+    let everywhere = &model.attributes.everywhere;
+    let visibility = &model.function.vis;
+    let mut sig = outer_signature(model);
+    sig.ident = companion_name(model, "refresh");
+    let call = function_call(model, "renewal");
+    let body = match model.body {
+        Body::Async | Body::Sync => call,
+        Body::Boxed => quote!(::std::boxed::Box::pin(async move { #call })),
+        Body::Opaque => quote!(async move { #call }),
+    };
+    let doc = format!(
+        " Computes `{}` and stores what it gives, while callers are served what is stored. What was invalidated \
+         meanwhile is not stored.",
+        model.name()
+    );
+    Some(quote! {
+        #(#everywhere)*
+        #[doc = #doc]
+        #[allow(dead_code, deprecated, unreachable_pub, clippy::all, clippy::pedantic)]
+        #visibility #sig { #body }
+    })
 }
 
 /// The function that calls a handler without a router: with the user's own parameters, and with what is

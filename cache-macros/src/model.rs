@@ -173,6 +173,9 @@ pub(crate) fn build(options: Options, function: ItemFn) -> Result<Model> {
     let outlives = options.stale_while_revalidate.is_some()
         || options.early_refresh.is_some()
         || options.soft_timeout.is_some()
+        || options.detach.is_some()
+        // What runs on the blocking pool cannot be stopped, and outlives its caller in any case.
+        || body == Body::Sync
         || is_handler;
     let is_owned = outlives
         && !is_associated

@@ -24,39 +24,41 @@ fn a_function() {
         expect![[r#"
             /// Loads a user.
             pub async fn get_user(db: &Db, id: u64) -> Result<User, DbError> {
-                let __shape = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::shape::*;
-                    (&&::fast_cache::__private::Probe::<Result<User, DbError>>::new()).shape()
-                };
-                let __access = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::storage::*;
-                    (&&::fast_cache::__private::Storage::of_shape(
-                        &__shape,
-                        ::fast_cache::__private::RegistryCoder,
-                    ))
-                        .access()
-                };
-                let __answer = ::fast_cache::__private::function(
-                        get_user::__site(),
-                        __shape,
-                        __access,
-                        ::core::option::Option::None,
-                        |__key: &mut ::fast_cache::__private::KeyWriter| {
-                            #[allow(unused_imports)]
-                            use ::fast_cache::__private::argument::*;
-                            (&&&&&&&&::fast_cache::__private::Argument::new("id", &id))
-                                .write_key(__key);
-                        },
-                    )
-                    .run(
-                        get_user::uncached(db, id),
-                        |_| {
-                            ::fast_cache::__private::Verdict::new()
-                                .expire(::fast_cache::__private::Duration::from_millis(60000u64))
-                        },
-                    );
+                let __answer = ::fast_cache::__private::apart(move || {
+                    let __shape = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::shape::*;
+                        (&&::fast_cache::__private::Probe::<Result<User, DbError>>::new()).shape()
+                    };
+                    let __access = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::storage::*;
+                        (&&::fast_cache::__private::Storage::of_shape(
+                            &__shape,
+                            ::fast_cache::__private::RegistryCoder,
+                        ))
+                            .access()
+                    };
+                    ::fast_cache::__private::function(
+                            get_user::__site(),
+                            __shape,
+                            __access,
+                            ::core::option::Option::None,
+                            |__key: &mut ::fast_cache::__private::KeyWriter| {
+                                #[allow(unused_imports)]
+                                use ::fast_cache::__private::argument::*;
+                                (&&&&&&&&::fast_cache::__private::Argument::new("id", &id))
+                                    .write_key(__key);
+                            },
+                        )
+                        .run(
+                            move || get_user::uncached(db, id),
+                            |_| {
+                                ::fast_cache::__private::Verdict::new()
+                                    .expire(::fast_cache::__private::Duration::from_millis(60000u64))
+                            },
+                        )
+                });
                 match __answer {
                     ::fast_cache::__private::Answer::Ready(__value) => __value,
                     ::fast_cache::__private::Answer::Pending(__future) => __future.await,
@@ -116,6 +118,52 @@ fn a_function() {
                         },
                     )
                 }
+                /// Computes `get_user` and stores what it gives, while callers are served what is stored. What was invalidated meanwhile is not stored.
+                #[allow(dead_code, deprecated, unreachable_pub, clippy::all, clippy::pedantic)]
+                pub async fn refresh(db: &Db, id: u64) -> Result<User, DbError> {
+                    let __answer = ::fast_cache::__private::apart(move || {
+                        let __shape = {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::shape::*;
+                            (&&::fast_cache::__private::Probe::<Result<User, DbError>>::new())
+                                .shape()
+                        };
+                        let __access = {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::storage::*;
+                            (&&::fast_cache::__private::Storage::of_shape(
+                                &__shape,
+                                ::fast_cache::__private::RegistryCoder,
+                            ))
+                                .access()
+                        };
+                        ::fast_cache::__private::renewal(
+                                get_user::__site(),
+                                __shape,
+                                __access,
+                                ::core::option::Option::None,
+                                |__key: &mut ::fast_cache::__private::KeyWriter| {
+                                    #[allow(unused_imports)]
+                                    use ::fast_cache::__private::argument::*;
+                                    (&&&&&&&&::fast_cache::__private::Argument::new("id", &id))
+                                        .write_key(__key);
+                                },
+                            )
+                            .run(
+                                move || get_user::uncached(db, id),
+                                |_| {
+                                    ::fast_cache::__private::Verdict::new()
+                                        .expire(
+                                            ::fast_cache::__private::Duration::from_millis(60000u64),
+                                        )
+                                },
+                            )
+                    });
+                    match __answer {
+                        ::fast_cache::__private::Answer::Ready(__value) => __value,
+                        ::fast_cache::__private::Answer::Pending(__future) => __future.await,
+                    }
+                }
             }
         "#]],
     );
@@ -140,65 +188,69 @@ fn a_handler() {
                 ): (::fast_cache::CacheRequest, ::fast_cache::CacheResponse, Path<u64>),
                 __argument1: State<Db>,
             ) -> ::fast_cache::__private::Response {
-                let __site = show::__site();
-                let __call = ::fast_cache::__private::handler(
-                    __site,
-                    ::fast_cache::__private::RegistryCoder,
-                    ::core::option::Option::None,
-                    {
-                        #[allow(unused_imports)]
-                        use ::fast_cache::__private::audience::*;
-                        ::fast_cache::__private::Parameter::<
-                            Path<u64>,
-                            ::fast_cache::__private::Varied,
-                        >::IS_SHARED
-                            && ::fast_cache::__private::Parameter::<
-                                State<Db>,
-                                ::fast_cache::__private::Varied,
-                            >::IS_SHARED
-                    },
-                    &__fastapi_cache_request,
-                    &__fastapi_cache_response,
-                    |__key: &mut ::fast_cache::__private::KeyWriter| {
-                        #[allow(unused_imports)]
-                        use ::fast_cache::__private::argument::*;
-                        ::fast_cache::__private::assert_state::<State<Db>, Db>();
+                let __answer = ::fast_cache::__private::apart(move || {
+                    let __site = show::__site();
+                    let __call = ::fast_cache::__private::handler(
+                        __site,
+                        ::fast_cache::__private::RegistryCoder,
+                        ::core::option::Option::None,
                         {
                             #[allow(unused_imports)]
-                            use ::fast_cache::__private::filled::*;
-                            static __VERDICTS: ::fast_cache::__private::Verdicts = ::fast_cache::__private::Verdicts::new();
-                            (&&&::fast_cache::__private::Filled::new(
-                                "id",
-                                &__argument0,
-                                &__VERDICTS,
-                            ))
-                                .check(
-                                    __site,
-                                    ::core::option::Option::Some(&__fastapi_cache_request),
-                                    __key,
-                                );
-                        }
-                        #[allow(unused_variables)]
-                        let Path(id) = &__argument0;
-                        (&&&&&&&&::fast_cache::__private::Argument::varied("id", id))
-                            .write_key(__key);
-                    },
-                );
-                let __future = show::uncached(__argument0, __argument1);
-                let __shape = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::shape::*;
-                    (&&::fast_cache::__private::Probe::of(&__future)).shape()
-                };
-                let __answer = __call
-                    .run_owned(
-                        __shape,
-                        __future,
-                        move |_| {
-                            ::fast_cache::__private::Verdict::new()
-                                .expire(::fast_cache::__private::Duration::from_millis(300000u64))
+                            use ::fast_cache::__private::audience::*;
+                            ::fast_cache::__private::Parameter::<
+                                Path<u64>,
+                                ::fast_cache::__private::Varied,
+                            >::IS_SHARED
+                                && ::fast_cache::__private::Parameter::<
+                                    State<Db>,
+                                    ::fast_cache::__private::Varied,
+                                >::IS_SHARED
+                        },
+                        &__fastapi_cache_request,
+                        &__fastapi_cache_response,
+                        |__key: &mut ::fast_cache::__private::KeyWriter| {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::argument::*;
+                            ::fast_cache::__private::assert_state::<State<Db>, Db>();
+                            {
+                                #[allow(unused_imports)]
+                                use ::fast_cache::__private::filled::*;
+                                static __VERDICTS: ::fast_cache::__private::Verdicts = ::fast_cache::__private::Verdicts::new();
+                                (&&&::fast_cache::__private::Filled::new(
+                                    "id",
+                                    &__argument0,
+                                    &__VERDICTS,
+                                ))
+                                    .check(
+                                        __site,
+                                        ::core::option::Option::Some(&__fastapi_cache_request),
+                                        __key,
+                                    );
+                            }
+                            #[allow(unused_variables)]
+                            let Path(id) = &__argument0;
+                            (&&&&&&&&::fast_cache::__private::Argument::varied("id", id))
+                                .write_key(__key);
                         },
                     );
+                    let __make = move || show::uncached(__argument0, __argument1);
+                    let __shape = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::shape::*;
+                        (&&::fast_cache::__private::Probe::of_made(&__make)).shape()
+                    };
+                    __call
+                        .run_owned(
+                            __shape,
+                            __make,
+                            move |_| {
+                                ::fast_cache::__private::Verdict::new()
+                                    .expire(
+                                        ::fast_cache::__private::Duration::from_millis(300000u64),
+                                    )
+                            },
+                        )
+                });
                 match __answer {
                     ::fast_cache::__private::Answer::Ready(__value) => __value,
                     ::fast_cache::__private::Answer::Pending(__future) => __future.await,
@@ -304,85 +356,96 @@ fn a_sync_handler_of_a_whole_request() {
             async fn show(
                 (__fastapi_cache_response, request): (::fast_cache::CacheResponse, Request),
             ) -> ::fast_cache::__private::Response {
-                let __site = {
-                    struct __Here;
-                    static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
-                            ::core::module_path!(),
-                            "show",
-                            || ::core::any::type_name::<__Here>(),
-                        )
-                        .tagged()
-                        .cache_control("no-cache");
-                    &__SITE
-                };
-                let __call = ::fast_cache::__private::handler(
-                    __site,
-                    ::fast_cache::__private::RegistryCoder,
-                    ::core::option::Option::None,
-                    {
-                        #[allow(unused_imports)]
-                        use ::fast_cache::__private::audience::*;
-                        ::fast_cache::__private::Parameter::<
-                            Request,
-                            ::fast_cache::__private::Unvaried,
-                        >::IS_SHARED
-                    },
-                    &request,
-                    &__fastapi_cache_response,
-                    |__key: &mut ::fast_cache::__private::KeyWriter| {
-                        #[allow(unused_imports)]
-                        use ::fast_cache::__private::argument::*;
-                        __key.type_of(&|| ());
+                let __answer = ::fast_cache::__private::apart(move || {
+                    let __site = {
+                        struct __Here;
+                        static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
+                                ::core::module_path!(),
+                                "show",
+                                || ::core::any::type_name::<__Here>(),
+                            )
+                            .tagged()
+                            .cache_control("no-cache");
+                        &__SITE
+                    };
+                    let __call = ::fast_cache::__private::handler(
+                        __site,
+                        ::fast_cache::__private::RegistryCoder,
+                        ::core::option::Option::None,
                         {
                             #[allow(unused_imports)]
-                            use ::fast_cache::__private::filled::*;
-                            static __VERDICTS: ::fast_cache::__private::Verdicts = ::fast_cache::__private::Verdicts::new();
-                            (&&&::fast_cache::__private::Filled::new(
-                                "request",
-                                &request,
-                                &__VERDICTS,
-                            ))
-                                .check(__site, ::core::option::Option::Some(&request), __key);
-                        }
-                        {
-                            #[diagnostic::on_unimplemented(
-                                message = "a whole request shows more than a key can hold: write `#[cache(handler, cache_control = \"no-cache\", companions = none, skip(request))]` if the reply does not depend on it, `key_builder = ..` to say what counts, or take `CacheRequest` with `vary(..)`",
-                                label = "this is a whole request"
-                            )]
-                            trait __PartOfAKey {
-                                fn __write_key(&self, key: &mut ::fast_cache::__private::KeyWriter);
+                            use ::fast_cache::__private::audience::*;
+                            ::fast_cache::__private::Parameter::<
+                                Request,
+                                ::fast_cache::__private::Unvaried,
+                            >::IS_SHARED
+                        },
+                        &request,
+                        &__fastapi_cache_response,
+                        |__key: &mut ::fast_cache::__private::KeyWriter| {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::argument::*;
+                            __key.type_of(&|| ());
+                            {
+                                #[allow(unused_imports)]
+                                use ::fast_cache::__private::filled::*;
+                                static __VERDICTS: ::fast_cache::__private::Verdicts = ::fast_cache::__private::Verdicts::new();
+                                (&&&::fast_cache::__private::Filled::new(
+                                    "request",
+                                    &request,
+                                    &__VERDICTS,
+                                ))
+                                    .check(__site, ::core::option::Option::Some(&request), __key);
                             }
-                            #[diagnostic::do_not_recommend]
-                            impl<T: ::fast_cache::__private::Serialize> __PartOfAKey for T {
-                                fn __write_key(&self, key: &mut ::fast_cache::__private::KeyWriter) {
-                                    #[allow(unused_imports)]
-                                    use ::fast_cache::__private::argument::*;
-                                    (&&&&&&&&::fast_cache::__private::Argument::new("request", self))
-                                        .write_key(key);
+                            {
+                                #[diagnostic::on_unimplemented(
+                                    message = "a whole request shows more than a key can hold: write `#[cache(handler, cache_control = \"no-cache\", companions = none, skip(request))]` if the reply does not depend on it, `key_builder = ..` to say what counts, or take `CacheRequest` with `vary(..)`",
+                                    label = "this is a whole request"
+                                )]
+                                trait __PartOfAKey {
+                                    fn __write_key(
+                                        &self,
+                                        key: &mut ::fast_cache::__private::KeyWriter,
+                                    );
                                 }
+                                #[diagnostic::do_not_recommend]
+                                impl<T: ::fast_cache::__private::Serialize> __PartOfAKey for T {
+                                    fn __write_key(
+                                        &self,
+                                        key: &mut ::fast_cache::__private::KeyWriter,
+                                    ) {
+                                        #[allow(unused_imports)]
+                                        use ::fast_cache::__private::argument::*;
+                                        (&&&&&&&&::fast_cache::__private::Argument::new(
+                                            "request",
+                                            self,
+                                        ))
+                                            .write_key(key);
+                                    }
+                                }
+                                let __argument = &request;
+                                __PartOfAKey::__write_key(__argument, __key);
                             }
-                            let __argument = &request;
-                            __PartOfAKey::__write_key(__argument, __key);
+                        },
+                    );
+                    let __make = move || ::fast_cache::__private::blocking(move || {
+                        if let ::core::option::Option::Some(__returned) = ::core::option::Option::None::<
+                            &'static str,
+                        > {
+                            return __returned;
                         }
-                    },
-                );
-                let __future = ::fast_cache::__private::blocking(move || {
-                    if let ::core::option::Option::Some(__returned) = ::core::option::Option::None::<
-                        &'static str,
-                    > {
-                        return __returned;
-                    }
-                    #[allow(clippy::redundant_locals)]
-                    let request = request;
-                    "page"
+                        #[allow(clippy::redundant_locals)]
+                        let request = request;
+                        "page"
+                    });
+                    let __shape = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::shape::*;
+                        (&&::fast_cache::__private::Probe::of_made(&__make)).shape()
+                    };
+                    __call
+                        .run_owned(__shape, __make, move |_| ::fast_cache::__private::Verdict::new())
                 });
-                let __shape = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::shape::*;
-                    (&&::fast_cache::__private::Probe::of(&__future)).shape()
-                };
-                let __answer = __call
-                    .run_owned(__shape, __future, move |_| ::fast_cache::__private::Verdict::new());
                 match __answer {
                     ::fast_cache::__private::Answer::Ready(__value) => __value,
                     ::fast_cache::__private::Answer::Pending(__future) => __future.await,
@@ -403,40 +466,42 @@ fn a_method() {
         },
         expect![[r#"
             pub(crate) async fn find<K: Serialize>(&self, key: &K) -> Outcome<u64> {
-                let __shape = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::shape::*;
-                    (&&::fast_cache::__private::Probe::<Outcome<u64>>::new()).shape()
-                };
-                let __access = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::storage::*;
-                    (&&::fast_cache::__private::Storage::of_shape(
-                        &__shape,
-                        ::fast_cache::__private::RegistryCoder,
-                    ))
-                        .access()
-                };
-                let __answer = ::fast_cache::__private::function(
-                        Self::__find_site(),
-                        __shape,
-                        __access,
-                        ::core::option::Option::None,
-                        |__key: &mut ::fast_cache::__private::KeyWriter| {
-                            #[allow(unused_imports)]
-                            use ::fast_cache::__private::argument::*;
-                            __key.type_argument::<Self>();
-                            __key.type_argument::<K>();
-                            (&&&&&&&&::fast_cache::__private::Argument::new("self", self))
-                                .write_key(__key);
-                            (&&&&&&&&::fast_cache::__private::Argument::new("key", &key))
-                                .write_key(__key);
-                        },
-                    )
-                    .run(
-                        Self::find_uncached::<K>(self, key),
-                        |_| ::fast_cache::__private::Verdict::new(),
-                    );
+                let __answer = ::fast_cache::__private::apart(move || {
+                    let __shape = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::shape::*;
+                        (&&::fast_cache::__private::Probe::<Outcome<u64>>::new()).shape()
+                    };
+                    let __access = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::storage::*;
+                        (&&::fast_cache::__private::Storage::of_shape(
+                            &__shape,
+                            ::fast_cache::__private::RegistryCoder,
+                        ))
+                            .access()
+                    };
+                    ::fast_cache::__private::function(
+                            Self::__find_site(),
+                            __shape,
+                            __access,
+                            ::core::option::Option::None,
+                            |__key: &mut ::fast_cache::__private::KeyWriter| {
+                                #[allow(unused_imports)]
+                                use ::fast_cache::__private::argument::*;
+                                __key.type_argument::<Self>();
+                                __key.type_argument::<K>();
+                                (&&&&&&&&::fast_cache::__private::Argument::new("self", self))
+                                    .write_key(__key);
+                                (&&&&&&&&::fast_cache::__private::Argument::new("key", &key))
+                                    .write_key(__key);
+                            },
+                        )
+                        .run(
+                            move || Self::find_uncached::<K>(self, key),
+                            |_| ::fast_cache::__private::Verdict::new(),
+                        )
+                });
                 match __answer {
                     ::fast_cache::__private::Answer::Ready(__value) => __value,
                     ::fast_cache::__private::Answer::Pending(__future) => __future.await,
@@ -501,6 +566,50 @@ fn a_method() {
                     },
                 )
             }
+            /// Computes `find` and stores what it gives, while callers are served what is stored. What was invalidated meanwhile is not stored.
+            #[allow(dead_code, deprecated, unreachable_pub, clippy::all, clippy::pedantic)]
+            pub(crate) async fn find_refresh<K: Serialize>(&self, key: &K) -> Outcome<u64> {
+                let __answer = ::fast_cache::__private::apart(move || {
+                    let __shape = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::shape::*;
+                        (&&::fast_cache::__private::Probe::<Outcome<u64>>::new()).shape()
+                    };
+                    let __access = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::storage::*;
+                        (&&::fast_cache::__private::Storage::of_shape(
+                            &__shape,
+                            ::fast_cache::__private::RegistryCoder,
+                        ))
+                            .access()
+                    };
+                    ::fast_cache::__private::renewal(
+                            Self::__find_site(),
+                            __shape,
+                            __access,
+                            ::core::option::Option::None,
+                            |__key: &mut ::fast_cache::__private::KeyWriter| {
+                                #[allow(unused_imports)]
+                                use ::fast_cache::__private::argument::*;
+                                __key.type_argument::<Self>();
+                                __key.type_argument::<K>();
+                                (&&&&&&&&::fast_cache::__private::Argument::new("self", self))
+                                    .write_key(__key);
+                                (&&&&&&&&::fast_cache::__private::Argument::new("key", &key))
+                                    .write_key(__key);
+                            },
+                        )
+                        .run(
+                            move || Self::find_uncached::<K>(self, key),
+                            |_| ::fast_cache::__private::Verdict::new(),
+                        )
+                });
+                match __answer {
+                    ::fast_cache::__private::Answer::Ready(__value) => __value,
+                    ::fast_cache::__private::Answer::Pending(__future) => __future.await,
+                }
+            }
         "#]],
     );
 }
@@ -517,63 +626,65 @@ fn a_sync_function() {
         },
         expect![[r#"
             async fn sum(__argument0: (u64, u64), __argument1: Trace, trace: Trace) -> u64 {
-                let __shape = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::shape::*;
-                    (&&::fast_cache::__private::Probe::<u64>::new()).shape()
-                };
-                let __access = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::storage::*;
-                    (&&::fast_cache::__private::Storage::of_shape(
-                        &__shape,
-                        ::fast_cache::__private::RegistryCoder,
-                    ))
-                        .access()
-                };
-                let __answer = ::fast_cache::__private::function(
-                        {
-                            struct __Here;
-                            static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
-                                ::core::module_path!(),
-                                "sum",
-                                || ::core::any::type_name::<__Here>(),
-                            );
-                            &__SITE
-                        },
-                        __shape,
-                        __access,
-                        ::core::option::Option::None,
-                        |__key: &mut ::fast_cache::__private::KeyWriter| {
-                            #[allow(unused_imports)]
-                            use ::fast_cache::__private::argument::*;
-                            __key.type_of(&|| ());
-                            #[allow(unused_variables)]
-                            let (a, b) = &__argument0;
-                            (&&&&&&&&::fast_cache::__private::Argument::new("a", a))
-                                .write_key(__key);
-                            (&&&&&&&&::fast_cache::__private::Argument::new("b", b))
-                                .write_key(__key);
-                        },
-                    )
-                    .run(
-                        ::fast_cache::__private::blocking(move || {
-                            if let ::core::option::Option::Some(__returned) = ::core::option::Option::None::<
-                                u64,
-                            > {
-                                return __returned;
-                            }
-                            #[allow(clippy::redundant_locals)]
-                            let (a, mut b) = __argument0;
-                            #[allow(clippy::redundant_locals)]
-                            let _ = __argument1;
-                            #[allow(clippy::redundant_locals)]
-                            let trace = trace;
-                            b += a;
-                            b
-                        }),
-                        |_| ::fast_cache::__private::Verdict::new(),
-                    );
+                let __answer = ::fast_cache::__private::apart(move || {
+                    let __shape = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::shape::*;
+                        (&&::fast_cache::__private::Probe::<u64>::new()).shape()
+                    };
+                    let __access = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::storage::*;
+                        (&&::fast_cache::__private::Storage::of_shape(
+                            &__shape,
+                            ::fast_cache::__private::RegistryCoder,
+                        ))
+                            .access()
+                    };
+                    ::fast_cache::__private::function(
+                            {
+                                struct __Here;
+                                static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
+                                    ::core::module_path!(),
+                                    "sum",
+                                    || ::core::any::type_name::<__Here>(),
+                                );
+                                &__SITE
+                            },
+                            __shape,
+                            __access,
+                            ::core::option::Option::None,
+                            |__key: &mut ::fast_cache::__private::KeyWriter| {
+                                #[allow(unused_imports)]
+                                use ::fast_cache::__private::argument::*;
+                                __key.type_of(&|| ());
+                                #[allow(unused_variables)]
+                                let (a, b) = &__argument0;
+                                (&&&&&&&&::fast_cache::__private::Argument::new("a", a))
+                                    .write_key(__key);
+                                (&&&&&&&&::fast_cache::__private::Argument::new("b", b))
+                                    .write_key(__key);
+                            },
+                        )
+                        .run_owned(
+                            move || ::fast_cache::__private::blocking(move || {
+                                if let ::core::option::Option::Some(__returned) = ::core::option::Option::None::<
+                                    u64,
+                                > {
+                                    return __returned;
+                                }
+                                #[allow(clippy::redundant_locals)]
+                                let (a, mut b) = __argument0;
+                                #[allow(clippy::redundant_locals)]
+                                let _ = __argument1;
+                                #[allow(clippy::redundant_locals)]
+                                let trace = trace;
+                                b += a;
+                                b
+                            }),
+                            move |_| ::fast_cache::__private::Verdict::new(),
+                        )
+                });
                 match __answer {
                     ::fast_cache::__private::Answer::Ready(__value) => __value,
                     ::fast_cache::__private::Answer::Pending(__future) => __future.await,
@@ -609,54 +720,56 @@ fn a_method_that_async_trait_has_expanded() {
                 Self: 'async_trait,
             {
                 ::std::boxed::Box::pin(async move {
-                    let __shape = {
-                        #[allow(unused_imports)]
-                        use ::fast_cache::__private::shape::*;
-                        (&&::fast_cache::__private::Probe::<String>::new()).shape()
-                    };
-                    let __access = {
-                        #[allow(unused_imports)]
-                        use ::fast_cache::__private::storage::*;
-                        (&&::fast_cache::__private::Storage::of_shape(
-                            &__shape,
-                            ::fast_cache::__private::RegistryCoder,
-                        ))
-                            .access()
-                    };
-                    let __answer = ::fast_cache::__private::function(
-                            {
-                                struct __Here;
-                                static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
-                                    ::core::module_path!(),
-                                    "load",
-                                    || ::core::any::type_name::<__Here>(),
-                                );
-                                &__SITE
-                            },
-                            __shape,
-                            __access,
-                            ::core::option::Option::None,
-                            |__key: &mut ::fast_cache::__private::KeyWriter| {
-                                #[allow(unused_imports)]
-                                use ::fast_cache::__private::argument::*;
-                                __key.type_of(&|| ());
-                                (&&&&&&&&::fast_cache::__private::Argument::new("id", &id))
-                                    .write_key(__key);
-                            },
-                        )
-                        .run(
-                            async move {
-                                #[allow(clippy::redundant_locals)]
-                                let id = id;
-                                ({ Box::pin(async move { self.name(id) }) }).await
-                            },
-                            |__value| {
-                                ::fast_cache::__private::Verdict::new()
-                                    .expire_with(
-                                        ::fast_cache::__private::ask(__value, |name| lifetime(name)),
-                                    )
-                            },
-                        );
+                    let __answer = ::fast_cache::__private::apart(move || {
+                        let __shape = {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::shape::*;
+                            (&&::fast_cache::__private::Probe::<String>::new()).shape()
+                        };
+                        let __access = {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::storage::*;
+                            (&&::fast_cache::__private::Storage::of_shape(
+                                &__shape,
+                                ::fast_cache::__private::RegistryCoder,
+                            ))
+                                .access()
+                        };
+                        ::fast_cache::__private::function(
+                                {
+                                    struct __Here;
+                                    static __SITE: ::fast_cache::__private::Site = ::fast_cache::__private::Site::new(
+                                        ::core::module_path!(),
+                                        "load",
+                                        || ::core::any::type_name::<__Here>(),
+                                    );
+                                    &__SITE
+                                },
+                                __shape,
+                                __access,
+                                ::core::option::Option::None,
+                                |__key: &mut ::fast_cache::__private::KeyWriter| {
+                                    #[allow(unused_imports)]
+                                    use ::fast_cache::__private::argument::*;
+                                    __key.type_of(&|| ());
+                                    (&&&&&&&&::fast_cache::__private::Argument::new("id", &id))
+                                        .write_key(__key);
+                                },
+                            )
+                            .run(
+                                move || async move {
+                                    #[allow(clippy::redundant_locals)]
+                                    let id = id;
+                                    ({ Box::pin(async move { self.name(id) }) }).await
+                                },
+                                |__value| {
+                                    ::fast_cache::__private::Verdict::new()
+                                        .expire_with(
+                                            ::fast_cache::__private::ask(__value, |name| lifetime(name)),
+                                        )
+                                },
+                            )
+                    });
                     match __answer {
                         ::fast_cache::__private::Answer::Ready(__value) => __value,
                         ::fast_cache::__private::Answer::Pending(__future) => __future.await,
@@ -678,44 +791,46 @@ fn a_key_of_text() {
         },
         expect![[r#"
             async fn load(id: u64, __argument1: &User, db: &mut Db) -> u64 {
-                let __shape = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::shape::*;
-                    (&&::fast_cache::__private::Probe::<u64>::new()).shape()
-                };
-                let __access = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::storage::*;
-                    (&&::fast_cache::__private::Storage::of_shape(
-                        &__shape,
-                        ::fast_cache::__private::NamedCoder::<Compact>::new(),
-                    ))
-                        .access()
-                };
-                let __answer = ::fast_cache::__private::function(
-                        load::__site(),
-                        __shape,
-                        __access,
-                        ::core::option::Option::None,
-                        |__key: &mut ::fast_cache::__private::KeyWriter| {
-                            #[allow(unused_variables)]
-                            let User { name, .. } = &__argument1;
-                            __key
-                                .text(
-                                    ::core::format_args!(
-                                        "user/{}:{}",
-                                        ::fast_cache::__private::escaped(::core::format_args!("{:>4}",
-                                        id), "/:"),
-                                        ::fast_cache::__private::escaped(::core::format_args!("{}",
-                                        name), "/:")
-                                    ),
-                                );
-                        },
-                    )
-                    .run(
-                        load::uncached(id, __argument1, db),
-                        |_| ::fast_cache::__private::Verdict::new(),
-                    );
+                let __answer = ::fast_cache::__private::apart(move || {
+                    let __shape = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::shape::*;
+                        (&&::fast_cache::__private::Probe::<u64>::new()).shape()
+                    };
+                    let __access = {
+                        #[allow(unused_imports)]
+                        use ::fast_cache::__private::storage::*;
+                        (&&::fast_cache::__private::Storage::of_shape(
+                            &__shape,
+                            ::fast_cache::__private::NamedCoder::<Compact>::new(),
+                        ))
+                            .access()
+                    };
+                    ::fast_cache::__private::function(
+                            load::__site(),
+                            __shape,
+                            __access,
+                            ::core::option::Option::None,
+                            |__key: &mut ::fast_cache::__private::KeyWriter| {
+                                #[allow(unused_variables)]
+                                let User { name, .. } = &__argument1;
+                                __key
+                                    .text(
+                                        ::core::format_args!(
+                                            "user/{}:{}",
+                                            ::fast_cache::__private::escaped(::core::format_args!("{:>4}",
+                                            id), "/:"),
+                                            ::fast_cache::__private::escaped(::core::format_args!("{}",
+                                            name), "/:")
+                                        ),
+                                    );
+                            },
+                        )
+                        .run(
+                            move || load::uncached(id, __argument1, db),
+                            |_| ::fast_cache::__private::Verdict::new(),
+                        )
+                });
                 match __answer {
                     ::fast_cache::__private::Answer::Ready(__value) => __value,
                     ::fast_cache::__private::Answer::Pending(__future) => __future.await,
@@ -782,6 +897,54 @@ fn a_key_of_text() {
                         },
                     )
                 }
+                /// Computes `load` and stores what it gives, while callers are served what is stored. What was invalidated meanwhile is not stored.
+                #[allow(dead_code, deprecated, unreachable_pub, clippy::all, clippy::pedantic)]
+                async fn refresh(id: u64, __argument1: &User, db: &mut Db) -> u64 {
+                    let __answer = ::fast_cache::__private::apart(move || {
+                        let __shape = {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::shape::*;
+                            (&&::fast_cache::__private::Probe::<u64>::new()).shape()
+                        };
+                        let __access = {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::storage::*;
+                            (&&::fast_cache::__private::Storage::of_shape(
+                                &__shape,
+                                ::fast_cache::__private::NamedCoder::<Compact>::new(),
+                            ))
+                                .access()
+                        };
+                        ::fast_cache::__private::renewal(
+                                load::__site(),
+                                __shape,
+                                __access,
+                                ::core::option::Option::None,
+                                |__key: &mut ::fast_cache::__private::KeyWriter| {
+                                    #[allow(unused_variables)]
+                                    let User { name, .. } = &__argument1;
+                                    __key
+                                        .text(
+                                            ::core::format_args!(
+                                                "user/{}:{}",
+                                                ::fast_cache::__private::escaped(::core::format_args!("{:>4}",
+                                                id), "/:"),
+                                                ::fast_cache::__private::escaped(::core::format_args!("{}",
+                                                name), "/:")
+                                            ),
+                                        );
+                                },
+                            )
+                            .run(
+                                move || load::uncached(id, __argument1, db),
+                                |_| ::fast_cache::__private::Verdict::new(),
+                            )
+                    });
+                    match __answer {
+                        ::fast_cache::__private::Answer::Ready(__value) => __value,
+                        ::fast_cache::__private::Answer::Pending(__future) => __future.await,
+                    }
+                }
             }
         "#]],
     );
@@ -805,31 +968,33 @@ fn a_handler_that_others_look_at() {
                 __x_response: ::fast_cache::CacheResponse,
                 request: Request,
             ) -> ::fast_cache::__private::Response {
-                let __site = show::__site();
-                let __call = ::fast_cache::__private::handler(
-                    __site,
-                    ::fast_cache::__private::RegistryCoder,
-                    ::core::option::Option::Some(|| ::fast_cache::__private::erase_key_builder(
-                        builder,
-                    )),
-                    false,
-                    &request,
-                    &__x_response,
-                    |__key: &mut ::fast_cache::__private::KeyWriter| {
+                let __answer = ::fast_cache::__private::apart(move || {
+                    let __site = show::__site();
+                    let __call = ::fast_cache::__private::handler(
+                        __site,
+                        ::fast_cache::__private::RegistryCoder,
+                        ::core::option::Option::Some(|| ::fast_cache::__private::erase_key_builder(
+                            builder,
+                        )),
+                        false,
+                        &request,
+                        &__x_response,
+                        |__key: &mut ::fast_cache::__private::KeyWriter| {
+                            #[allow(unused_imports)]
+                            use ::fast_cache::__private::argument::*;
+                            (&&&&&&&&::fast_cache::__private::Argument::built("request", &request))
+                                .write_key(__key);
+                        },
+                    );
+                    let __make = move || show::uncached(request);
+                    let __shape = {
                         #[allow(unused_imports)]
-                        use ::fast_cache::__private::argument::*;
-                        (&&&&&&&&::fast_cache::__private::Argument::built("request", &request))
-                            .write_key(__key);
-                    },
-                );
-                let __future = show::uncached(request);
-                let __shape = {
-                    #[allow(unused_imports)]
-                    use ::fast_cache::__private::shape::*;
-                    (&&::fast_cache::__private::Probe::of(&__future)).shape()
-                };
-                let __answer = __call
-                    .run_owned(__shape, __future, move |_| ::fast_cache::__private::Verdict::new());
+                        use ::fast_cache::__private::shape::*;
+                        (&&::fast_cache::__private::Probe::of_made(&__make)).shape()
+                    };
+                    __call
+                        .run_owned(__shape, __make, move |_| ::fast_cache::__private::Verdict::new())
+                });
                 match __answer {
                     ::fast_cache::__private::Answer::Ready(__value) => __value,
                     ::fast_cache::__private::Answer::Pending(__future) => __future.await,

@@ -291,12 +291,18 @@ fn jitter_is_a_part(model: &Model) -> Result<()> {
 }
 
 fn soft_timeout_takes_owned(model: &Model) -> Result<()> {
-    match &model.options.soft_timeout {
-        Some(given) if !model.is_owned => Err(syn::Error::new(
-            given.span,
-            "after a `soft_timeout` the computation goes on in the background, where it cannot \
-             borrow: make this a function without a receiver and without type parameters, whose \
-             arguments are owned",
+    let options = &model.options;
+    let soft = options.soft_timeout.as_ref();
+    let soft = soft.map(|given| (given.span, "after a `soft_timeout`"));
+    let detached = options.detach.as_ref();
+    let detached = detached.map(|given| (given.span, "with `detach`"));
+    match soft.or(detached) {
+        Some((span, when)) if !model.is_owned => Err(syn::Error::new(
+            span,
+            format!(
+                "{when} the computation goes on in the background, where it cannot borrow: make this \
+                 a function without a receiver and without type parameters, whose arguments are owned"
+            ),
         )),
         _ => Ok(()),
     }

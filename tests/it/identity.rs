@@ -470,3 +470,26 @@ async fn a_user_behind_a_proxy_does_not_see_the_next_ones_page() {
         }
     }
 }
+
+/// A cache above knows nothing of what the handler below is not cached for.
+#[tokio::test]
+async fn users_do_not_get_the_page_for_anonymous_ones_from_a_cache_above() {
+    #[cache(expire = 60, vary("accept-language"))]
+    async fn page(headers: HeaderMap) -> String {
+        shown(
+            &headers,
+            ["cookie", "authorization"].map(HeaderName::from_static),
+        )
+    }
+
+    let above = Cache::new(memory());
+    let router = Router::new().route("/", get(page));
+    let router = router.layer(CacheLayer::new());
+    let anonymous = ask(&above, &router, "/", &[]).await;
+    assert_eq!(anonymous.header("cache-control"), "max-age=60");
+    assert_eq!(anonymous.headers.get_all("vary").iter().count(), 3);
+    for (name, value) in [("cookie", "ada"), ("authorization", "Bearer bob")] {
+        let got = ask(&above, &router, "/", &[(name, value)]).await;
+        assert_eq!(got.text(), format!("{name}: [{value:?}]\n"));
+    }
+}

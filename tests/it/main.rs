@@ -30,6 +30,8 @@ mod evict;
 mod failures;
 #[cfg(all(feature = "json", any(feature = "memcached", feature = "redis")))]
 mod faults;
+#[cfg(all(feature = "memory", feature = "testing"))]
+mod finality;
 #[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
 mod fronts;
 #[cfg(feature = "memory")]
@@ -53,6 +55,8 @@ mod keys;
 mod layer;
 #[cfg(all(feature = "axum", feature = "memory"))]
 mod leaks;
+#[cfg(all(feature = "memory", feature = "testing"))]
+mod liveness;
 #[cfg(feature = "json")]
 mod lock;
 #[cfg(feature = "memcached")]
@@ -74,6 +78,8 @@ mod remote;
 mod scopes;
 #[cfg(feature = "testing")]
 mod simulation;
+#[cfg(all(feature = "axum", feature = "memory"))]
+mod stack;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod stale;
 #[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]

@@ -99,6 +99,15 @@ impl Remote {
         keys
     }
 
+    /// Those of barriers, too.
+    pub(crate) fn all_keys(&self) -> Vec<String> {
+        self.0.map.lock().unwrap().keys().cloned().collect()
+    }
+
+    pub(crate) fn remove(&self, key: &str) {
+        self.0.map.lock().unwrap().remove(key);
+    }
+
     pub(crate) fn read(&self, key: &str) -> Option<Bytes> {
         self.0.map.lock().unwrap().get(key).cloned()
     }

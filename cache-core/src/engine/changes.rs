@@ -1,14 +1,22 @@
 //! What ends values: changes that this process makes, and those that it hears of.
 
-use crate::backlog::Backlog;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::backlog::{Attempt, Backlog};
 use crate::error::Error;
 use crate::invalidation::Scope;
 use crate::key::{Key, cache_prefix, hash_printed, key_prefix, print_stored, split_space};
 use crate::local::LocalStore;
 use crate::site;
 use crate::tier::Change;
+use crate::timer::within;
 
 use super::Engine;
+
+/// How long a caller waits for the count of what is freed.
+const FREED_WITHIN: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// Removes one entry, and tells whether there was one.
@@ -35,39 +43,61 @@ impl Engine {
         if !self.is_shared() {
             return Ok(counted);
         }
-        self.backlog.add(change.clone());
-        // A call that is dropped before the store has answered leaves this to the background.
-        let unfinished = Unfinished(self, &change);
-        let removed = self.repeat(&change).await;
-        if removed.is_ok() {
-            std::mem::forget(unfinished);
-        }
-        removed
+        let removed = self.repeat(&change).await?;
+        Ok(removed.max(self.free(&change).await))
     }
 
-    /// Invalidates what a change covers where others see it.
+    /// Invalidates what a change covers where others see it. A call that is dropped before the store has answered leaves
+    /// this to the background, as one that fails does.
     pub(crate) async fn repeat(&self, change: &Change) -> Result<u64, Error> {
+        let attempt = Tried {
+            engine: self,
+            attempt: Some(self.backlog.attempt(change)),
+        };
         let tell = self.tell(change);
         let removed = match change {
             Change::Key(printed) => {
                 let removed = self.remote.invalidate(printed, tell).await;
                 removed.map(u64::from)
             }
-            Change::Namespace(namespace) => {
-                let prefix = key_prefix(&self.prefix, namespace);
-                let cleared = self.remote.clear_namespace(namespace, &prefix, tell);
-                cleared.await
-            }
+            Change::Namespace(namespace) => self.remote.clear_namespace(namespace, tell).await,
             Change::Tag(tag) => self.remote.clear_tag(tag, tell).await,
-            Change::Cache => self.remote.clear(&cache_prefix(&self.prefix), tell).await,
+            Change::Cache => self.remote.clear(tell).await,
         }?;
         // A lookup that began in between may have found the old value still in the shared store.
         self.invalidations.record(self.scope(change));
         if let Some(local) = self.backend.local() {
             self.forget(local, change);
         }
-        self.backlog.remove(change);
+        attempt.succeeded();
         Ok(removed)
+    }
+
+    /// Frees the memory of what was invalidated at once by a barrier, and counts it, for so long as the caller would not
+    /// notice; then it goes on in the background. If it fails, the store frees it as it expires.
+    async fn free(&self, change: &Change) -> u64 {
+        let prefix = match change {
+            Change::Namespace(namespace) => key_prefix(&self.prefix, namespace),
+            Change::Cache => cache_prefix(&self.prefix),
+            Change::Key(_) | Change::Tag(_) => return 0,
+        };
+        let backend = self.backend();
+        let freeing = async move { backend.clear(&prefix).await };
+        let freed = match Handle::try_current() {
+            Ok(runtime) => {
+                let freeing = runtime.spawn(freeing);
+                within(FREED_WITHIN, freeing).await.and_then(Result::ok)
+            }
+            Err(_) => Some(freeing.await),
+        };
+        match freed {
+            Some(Ok(freed)) => freed,
+            Some(Err(error)) => {
+                tracing::debug!(%error, "what was invalidated takes memory until it expires");
+                0
+            }
+            None => 0,
+        }
     }
 
     fn scope(&self, change: &Change) -> Scope {
@@ -137,21 +167,27 @@ impl Engine {
     pub(crate) fn find_touch(&self) {
         self.notice(&Change::Cache);
         if let Some(wire) = &self.wire {
-            wire.set_up(true);
+            wire.beat();
+        }
+    }
+
+    /// Messages of other processes have come so far, and still do.
+    pub(crate) fn keep_touch(&self) {
+        if let Some(wire) = &self.wire {
+            wire.beat();
         }
     }
 
     /// Messages of other processes do not come any more.
     pub(crate) fn lose_touch(&self) {
         if let Some(wire) = &self.wire {
-            wire.set_up(false);
+            wire.stop();
         }
     }
 
     /// Leaves an invalidation to the background.
     pub(super) fn leave_for_later(&self, change: &Change) {
-        // Another one of the same, which has succeeded, may have taken it off the list.
-        self.backlog.add(change.clone());
+        self.backlog.add(change);
         self.backlog.work_off(self.cache.clone());
     }
 
@@ -171,11 +207,25 @@ impl Engine {
     }
 }
 
-/// An invalidation that has not reached the shared store. Dropped, it is left to the background.
-struct Unfinished<'a>(&'a Engine, &'a Change);
+/// An invalidation that is being tried. Dropped, it is left to the background.
+struct Tried<'a> {
+    engine: &'a Engine,
+    attempt: Option<Attempt<'a>>,
+}
 
-impl Drop for Unfinished<'_> {
+impl Tried<'_> {
+    fn succeeded(mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.succeeded();
+        }
+    }
+}
+
+impl Drop for Tried<'_> {
     fn drop(&mut self) {
-        self.0.leave_for_later(self.1);
+        if let Some(failed) = self.attempt.take() {
+            drop(failed);
+            self.engine.backlog.work_off(self.engine.cache.clone());
+        }
     }
 }

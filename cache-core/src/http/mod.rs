@@ -35,7 +35,7 @@ pub(crate) use target::{Target, forwarded, rewritten, scheme_seen};
 pub(crate) use validators::{
     entity_tag, may_have_body, not_modified, not_modified_unstored, strip_for_not_modified,
 };
-pub(crate) use vary::{add_vary, selecting_value, sort as sort_names, vary_names};
+pub(crate) use vary::{add_vary, selecting_lines, selecting_value, sort as sort_names, vary_names};
 
 #[cfg(test)]
 mod testing {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::CACHE_CONTROL;
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::directives::{RequestDirectives, ResponseDirectives};
+use super::directives::RequestDirectives;
 use super::notable::NotableHeaders;
 
 /// The settings, as given.
@@ -115,16 +114,21 @@ fn checked_directives(text: String) -> Result<GivenCacheControl, InvalidSetting>
     };
     match HeaderValue::try_from(&text) {
         Ok(value) if text.split(',').all(is_directive) => Ok(GivenCacheControl {
-            keeps_apart: keeps_apart(&value),
+            keeps_apart: keeps_apart(&text),
             value,
         }),
         _ => Err(InvalidSetting::CacheControl(text)),
     }
 }
 
-fn keeps_apart(value: &HeaderValue) -> bool {
-    let mut headers = HeaderMap::new();
-    headers.insert(CACHE_CONTROL, value.clone());
-    let directives = ResponseDirectives::parse(&headers);
-    directives.private || directives.no_store || directives.no_cache
+/// Whether no shared cache may serve it as it is. With the names of headers, `private` and `no-cache` speak of these
+/// alone (RFC 9111 sections 5.2.2.4 and 5.2.2.7).
+fn keeps_apart(text: &str) -> bool {
+    let keeps = |member: &str| {
+        let directives = ["private", "no-store", "no-cache"];
+        directives
+            .iter()
+            .any(|directive| directive.eq_ignore_ascii_case(member.trim()))
+    };
+    text.split(',').any(keeps)
 }

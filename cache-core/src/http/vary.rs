@@ -45,8 +45,20 @@ pub(crate) fn selecting_value(request: &HeaderMap, name: &str) -> Option<Vec<u8>
         joined.extend_from_slice(b", ");
         joined.extend_from_slice(line.as_bytes().trim_ascii());
     }
-    let preferences = is_preference(name).then(|| preferences(&joined)).flatten();
-    Some(preferences.unwrap_or_else(|| without_space(joined)))
+    Some(normal(name, joined))
+}
+
+/// As [`selecting_value`], for a handler, which may look at the first line alone: the lines are kept apart.
+pub(crate) fn selecting_lines(request: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+    let lines = request.get_all(name).iter();
+    let lines = lines.map(|line| normal(name, line.as_bytes().trim_ascii().to_vec()));
+    let joined = lines.reduce(|joined, line| [&joined[..], &line].join(&b'\n'))?;
+    Some(joined)
+}
+
+fn normal(name: &str, list: Vec<u8>) -> Vec<u8> {
+    let preferences = is_preference(name).then(|| preferences(&list)).flatten();
+    preferences.unwrap_or_else(|| without_space(list))
 }
 
 /// A list without the white space around its commas.

@@ -11,7 +11,7 @@ use std::ops::Deref;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
 use axum::extract::{Path, Query};
-use axum_core::extract::FromRequest;
+use axum_core::extract::{FromRequest, FromRequestParts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -72,6 +72,21 @@ where
 {
     fn check(&self, site: &'static Site, request: Request<'_>, key: &mut KeyWriter) {
         self.count::<T::Target>(site, request, key, Source::Body, self.value);
+    }
+}
+
+/// Other extractors that dereference to what they have read: from where is not known.
+pub trait ByParts {
+    /// Sees to it that hidden fields count.
+    fn check(&self, site: &'static Site, request: Request<'_>, key: &mut KeyWriter);
+}
+
+impl<T> ByParts for &Filled<'_, T>
+where
+    T: Deref<Target: Serialize + DeserializeOwned> + FromRequestParts<()>,
+{
+    fn check(&self, site: &'static Site, request: Request<'_>, key: &mut KeyWriter) {
+        self.count::<T::Target>(site, request, key, Source::Unknown, self.value);
     }
 }
 
@@ -153,7 +168,7 @@ impl<T> Filled<'_, T> {
         match source {
             Source::Query => key.needs_raw_query(self.argument, field),
             Source::Path => key.needs_raw_path(self.argument, field),
-            Source::Body => key.hides(self.argument, field),
+            Source::Body | Source::Unknown => key.hides(self.argument, field),
         }
     }
 }
@@ -167,6 +182,8 @@ pub enum Source {
     Path,
     /// The body, which cannot be read twice.
     Body,
+    /// What an extractor of the program's own looks at.
+    Unknown,
 }
 
 impl Source {
@@ -384,7 +401,7 @@ fn report(site: &Site, argument: &str, field: &str, source: Source) {
     let effect = match source {
         Source::Query => "the raw query is part of the key",
         Source::Path => "the raw path is part of the key",
-        Source::Body => "requests to it are not cached",
+        Source::Body | Source::Unknown => "requests to it are not cached",
     };
     tracing::warn!(
         function = %site,
@@ -486,12 +503,13 @@ mod tests {
         assert_eq!(check!(Body(search())), body);
         assert_eq!(check!(Some(Body(search()))), body);
         assert_eq!(check!(Ok::<_, String>(Body(search()))), body);
+        // A middleware has put it there, which may have looked at anything.
+        assert_eq!(check!(axum::Extension(search())), body);
     }
 
     #[test]
     fn what_no_request_fills_hides_nothing() {
         let nothing = (false, false, false, false);
-        assert_eq!(check!(axum::Extension(search())), nothing);
         assert_eq!(check!(None::<Query<Search>>), nothing);
         assert_eq!(check!(search()), nothing);
         assert_eq!(check!(Query(1_u8)), nothing);

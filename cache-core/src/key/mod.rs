@@ -535,7 +535,7 @@ fn write_headers(bytes: &mut KeyBytes, headers: &http::HeaderMap, names: &[&str]
     for name in names {
         write_optional(
             bytes,
-            crate::http::selecting_value(headers, name).as_deref(),
+            crate::http::selecting_lines(headers, name).as_deref(),
         );
     }
 }

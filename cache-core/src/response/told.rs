@@ -92,7 +92,8 @@ impl Teller<'_> {
         }
     }
 
-    pub(super) fn is_shared(&self) -> bool {
+    /// Whether the reply is offered to shared caches.
+    pub(crate) fn is_shared(&self) -> bool {
         matches!(self, Self::Handler { is_shared, .. } if *is_shared)
     }
 

@@ -2,31 +2,33 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body::Body as _;
 
 use crate::access::Access;
 use crate::axum::{CacheRequest, CacheResponse, RequestHead, Wishes};
+use crate::drive::{Desk, Driven, boxed};
 use crate::engine::{Engine, Found, Look, Terms, Times, times_of};
 use crate::http::{
     CacheStatus, Candidate, Forward, HttpSettings, Reason, ResponseDirectives, add_vary, admit,
     explicit_lifetime, forwarded, is_personal, moment, stands_in_for,
 };
 use crate::key::KeyWriter;
-use crate::limit::timed_out;
+use crate::limit::{Limit, timed_out};
 use crate::policy::Verdict;
-use crate::registry::with_current;
+use crate::registry::{Cache, with_current};
 use crate::response::{
     CachedResponse, Facts, Gathered, Replies, Teller, gather, with_cache_status,
 };
 use crate::runtime::{
     Answer, AskedFor, CallKey, Due, End, First, Lookup, MakeKeyBuilder, Miss, Path, Purpose,
-    Settled, Spare, detach, look_up, uninitialized, wait_softly,
+    Settled, look_up, uninitialized, unwound,
 };
 use crate::site::Site;
 use crate::tags::TagList;
@@ -55,15 +57,16 @@ pub fn handler<C: CoderChoice>(
     let mut passed = None;
     let lookup = with_current(|cache| {
         let settings = cache.http();
+        // A key builder may count what tells who asks.
+        let is_shared = is_shared && cache.key_builder_ref().is_none();
         let asks = match Asks::of(request.method(), headers, settings) {
             Ok(asks) => asks,
             Err((forward, reason)) => {
-                passed = Passed::new(settings, forward, reason);
+                let is_private = forward != Forward::Method && !is_shared;
+                passed = Passed::new(settings, is_private, forward, reason);
                 return Lookup::Bypass;
             }
         };
-        // A key builder may count what tells who asks.
-        let is_shared = is_shared && cache.key_builder_ref().is_none();
         let mut refusal = Reason::Key;
         let mut sees_headers = false;
         let write_key = |key: &mut KeyWriter| {
@@ -92,7 +95,8 @@ pub fn handler<C: CoderChoice>(
                     true => refusal,
                     false => Reason::SwitchedOff,
                 };
-                passed = Passed::new(settings, Forward::Bypass, Some(reason));
+                let is_private = !is_shared || asks.overview.has_credentials;
+                passed = Passed::new(settings, is_private, Forward::Bypass, Some(reason));
                 Lookup::Bypass
             }
             Lookup::Miss(miss) => {
@@ -138,19 +142,43 @@ fn write_seen_headers(
     }
 }
 
-/// What a request that was passed on is told, where that is asked for.
+/// What a request is told that was passed on.
 struct Passed {
-    cache: Arc<str>,
+    /// The name of the cache, where `Cache-Status` is asked for.
+    cache: Option<Arc<str>>,
     status: CacheStatus,
+    /// Whether the reply may show who asks.
+    is_private: bool,
 }
 
 impl Passed {
-    fn new(settings: &HttpSettings, forward: Forward, reason: Option<Reason>) -> Option<Box<Self>> {
+    fn new(
+        settings: &HttpSettings,
+        is_private: bool,
+        forward: Forward,
+        reason: Option<Reason>,
+    ) -> Option<Box<Self>> {
         Some(Box::new(Self {
-            cache: Arc::clone(settings.cache_status.as_ref()?),
+            cache: settings.cache_status.clone(),
             status: CacheStatus::forwarded(forward).because(reason),
+            is_private,
         }))
     }
+
+    fn tell(self, reply: Response) -> Response {
+        let reply = unstored(reply, self.is_private);
+        with_cache_status(reply, self.cache.as_deref(), self.status)
+    }
+}
+
+/// A reply that is not stored. What may show who asks is kept from caches on the way, unless it speaks for itself: one of
+/// them may give lifetimes of its own (RFC 9111 section 4.2.2).
+fn unstored(mut reply: Response, is_private: bool) -> Response {
+    if is_private {
+        let told = HeaderValue::from_static("private, no-cache");
+        reply.headers_mut().entry(CACHE_CONTROL).or_insert(told);
+    }
+    reply
 }
 
 /// Whether a stored response would do. `max-stale` asks for no more than what the function offers by itself.
@@ -217,158 +245,173 @@ impl<C: CoderChoice> HandlerCall<C> {
         self
     }
 
-    /// Sets how long the computation may take. The reply is 504 Gateway Timeout if it takes longer.
+    /// Sets how long the call may take. The reply is 504 Gateway Timeout if it takes longer.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        if let Lookup::Miss(pending) = &mut self.lookup {
+            pending.miss.end_after(timeout);
+        }
         self
     }
 
-    /// Gives the reply that was found, or awaits `future` and stores what `rules` and the response
+    /// Gives the reply that was found, or awaits the future that `make` makes and stores what `rules` and the response
     /// itself let it.
-    pub fn run<S, F, R>(
+    pub fn run<S, M, F, R>(
         self,
         _shape: S,
-        future: F,
+        make: M,
         rules: R,
     ) -> Answer<Response, impl Future<Output = Response>>
     where
         S: Shape<Returned: IntoResponse>,
+        M: FnOnce() -> F,
         F: Future<Output = S::Returned>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
+        let (site, timeout, response) = (self.site, self.timeout, self.response);
         let pending = match self.lookup {
             Lookup::Hit(reply) => return Answer::Ready(reply),
-            lookup => lookup.into_miss(),
+            lookup => lookup.into_miss().ok_or(self.passed),
         };
-        let limited = within(self.site, self.timeout, future);
-        Answer::Pending(Box::pin(respond::<S, C, _, R>(
-            pending.ok_or(self.passed),
-            self.response,
-            limited,
-            rules,
-        )))
+        let computation = boxed(|| within(site, timeout, make()));
+        Answer::Pending(Driven::borrowed(cache_of(&pending), computation, |desk| {
+            respond::<S, C, R>(pending, response, desk, rules)
+        }))
     }
 
     /// As [`run`](Self::run), for a computation that can outlive the request: where there is a
-    /// response to serve meanwhile, it runs in the background.
-    pub fn run_owned<S, F, R>(
+    /// response to serve meanwhile, and when the client leaves, it goes on in the background.
+    pub fn run_owned<S, M, F, R>(
         self,
         _shape: S,
-        future: F,
+        make: M,
         rules: R,
     ) -> Answer<Response, impl Future<Output = Response>>
     where
         S: Shape<Returned: IntoResponse + Send> + 'static,
+        M: FnOnce() -> F,
         F: Future<Output = S::Returned> + Send + 'static,
         R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
     {
+        let (site, timeout, response) = (self.site, self.timeout, self.response);
         let pending = match self.lookup {
             Lookup::Hit(reply) => return Answer::Ready(reply),
-            lookup => lookup.into_miss(),
+            lookup => lookup.into_miss().ok_or(self.passed),
         };
-        let limited = within(self.site, self.timeout, future);
-        Answer::Pending(Box::pin(respond_owned::<S, C, _, R>(
-            pending.ok_or(self.passed),
-            self.response,
-            limited,
-            rules,
-        )))
+        let computation = boxed(|| within(site, timeout, make()));
+        Answer::Pending(Driven::owned(cache_of(&pending), computation, |desk| {
+            respond_owned::<S, C, R>(pending, response, desk, rules)
+        }))
     }
 }
 
+/// A request that was not answered at once, or one that was passed on.
+type NotHit = Result<Box<Pending>, Option<Box<Passed>>>;
+
+fn cache_of(pending: &NotHit) -> Option<Cache> {
+    pending
+        .as_ref()
+        .ok()
+        .map(|pending| pending.miss.cache.clone())
+}
+
+/// Between the way of a request and its handler, which gives what it returns, or the reply that it took too long.
+type HandlerDesk<S> = Desk<Result<<S as Shape>::Returned, Response>, Response>;
+
 /// Answers a request whose computation borrows: it runs here, or not at all.
-async fn respond<S, C, F, R>(
-    pending: Result<Box<Pending>, Option<Box<Passed>>>,
+async fn respond<S, C, R>(
+    pending: NotHit,
     response: CacheResponse,
-    future: F,
+    desk: Arc<HandlerDesk<S>>,
     rules: R,
 ) -> Response
 where
     S: Shape<Returned: IntoResponse>,
     C: CoderChoice,
-    F: Future<Output = Result<S::Returned, Response>>,
     R: FnOnce(&S::Stored) -> Verdict,
 {
     let pending = match pending {
         Ok(pending) => pending,
-        Err(passed) => return bypass(passed, response, future).await,
+        Err(passed) => return bypass::<S>(passed, response, &desk).await,
     };
     let exchange = pending.resolve::<C>(response).await;
     match exchange.first_look().await {
         First::Answer(answered) => answered.reply,
         // In a box of its own, since a hit in a shared store has no use for its room.
         First::Due(_, due) | First::Miss(due) => {
-            Box::pin(exchange.finish::<S, F, R>(due, future, rules)).await
+            Box::pin(exchange.finish::<S, R>(due, &desk, rules)).await
         }
     }
 }
 
 /// Answers a request whose computation can outlive it.
-async fn respond_owned<S, C, F, R>(
-    pending: Result<Box<Pending>, Option<Box<Passed>>>,
+async fn respond_owned<S, C, R>(
+    pending: NotHit,
     response: CacheResponse,
-    future: F,
+    desk: Arc<HandlerDesk<S>>,
     rules: R,
 ) -> Response
 where
-    S: Shape<Returned: IntoResponse + Send> + 'static,
+    S: Shape<Returned: IntoResponse>,
     C: CoderChoice,
-    F: Future<Output = Result<S::Returned, Response>> + Send + 'static,
-    R: FnOnce(&S::Stored) -> Verdict + Send + 'static,
+    R: FnOnce(&S::Stored) -> Verdict,
 {
     let pending = match pending {
         Ok(pending) => pending,
-        Err(passed) => return bypass(passed, response, future).await,
+        Err(passed) => return bypass::<S>(passed, response, &desk).await,
     };
     let exchange = pending.resolve::<C>(response).await;
-    let cache = exchange.call.cache.clone();
-    match exchange.first_look().await {
-        First::Answer(answered) => answered.reply,
+    let due = match exchange.first_look().await {
+        First::Answer(answered) => return answered.reply,
         First::Due(answered, due) => {
-            let work = async move { exchange.finish::<S, F, R>(due, future, rules).await };
-            match detach(&cache, Box::pin(work)) {
-                Ok(()) => answered.reply,
-                Err(work) => work.await,
-            }
+            let window = exchange.path().window(&due);
+            desk.answer(answered.reply, window).await;
+            due
         }
-        First::Miss(mut due) => {
+        First::Miss(due) => {
             let accept = |found| Some(exchange.accept(found, CacheStatus::HIT)?.reply);
-            let spare = Spare::of(&exchange.path(), &due, accept);
-            let purpose = due.purpose();
-            let work = async move { exchange.finish::<S, F, R>(due, future, rules).await };
-            wait_softly(&cache, Box::pin(work), spare, &purpose).await
+            exchange.path().leave_spare(&desk, &due, accept);
+            due
         }
+    };
+    Box::pin(exchange.finish::<S, R>(due, &desk, rules)).await
+}
+
+/// Awaits a handler, for so long at most if there is a limit; after that, gives the reply that says so. The time begins
+/// now, and not when this is polled.
+fn within<R>(
+    site: &'static Site,
+    timeout: Option<Duration>,
+    handler: impl Future<Output = R>,
+) -> impl Future<Output = Result<R, Response>> {
+    let limited = timeout.map(|timeout| (timeout, Limit::new(timeout)));
+    async move {
+        let Some((timeout, limit)) = limited else {
+            return Ok(handler.await);
+        };
+        limit.keep(handler).await.ok_or_else(|| {
+            timed_out(site, timeout);
+            StatusCode::GATEWAY_TIMEOUT.into_response()
+        })
     }
 }
 
-/// Awaits a handler, for so long at most if there is a limit; after that, gives the reply that says so.
-async fn within<R>(
-    site: &'static Site,
-    limit: Option<Duration>,
-    handler: impl Future<Output = R>,
-) -> Result<R, Response> {
-    let Some(limit) = limit else {
-        return Ok(handler.await);
-    };
-    tokio::time::timeout(limit, handler).await.map_err(|_| {
-        timed_out(site, limit);
-        StatusCode::GATEWAY_TIMEOUT.into_response()
-    })
-}
-
 /// Runs a handler as if there were no cache.
-async fn bypass<R: IntoResponse>(
+async fn bypass<S>(
     passed: Option<Box<Passed>>,
     response: CacheResponse,
-    future: impl Future<Output = Result<R, Response>>,
-) -> Response {
-    let reply = match future.await {
+    desk: &HandlerDesk<S>,
+) -> Response
+where
+    S: Shape<Returned: IntoResponse>,
+{
+    let reply = match unwound(desk.computed(false).await) {
         Ok(returned) => returned.into_response(),
         Err(reply) => reply,
     };
     let reply = with_headers(reply, response.take().headers);
     match passed {
-        Some(passed) => with_cache_status(reply, Some(&passed.cache), passed.status),
+        Some(passed) => passed.tell(reply),
         None => reply,
     }
 }
@@ -410,10 +453,14 @@ impl<C: CoderChoice> Exchange<C> {
     }
 
     /// Computes a response, together with others if they can use it, and stores it.
-    async fn finish<S, F, R>(&self, mut due: Due<CachedResponse>, future: F, rules: R) -> Response
+    async fn finish<S, R>(
+        &self,
+        due: Due<CachedResponse>,
+        desk: &HandlerDesk<S>,
+        rules: R,
+    ) -> Response
     where
         S: Shape<Returned: IntoResponse>,
-        F: Future<Output = Result<S::Returned, Response>>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
         let path = self.path();
@@ -426,33 +473,31 @@ impl<C: CoderChoice> Exchange<C> {
         } = due;
         if !self.asks.may_share() || path.engine.unstorable().knows(path.key) {
             let settled = Settled::computation(look, None);
-            let answer = self.answer::<S, F, R>(&path, settled, &purpose, future, rules);
+            let answer = self.answer::<S, R>(&path, settled, &purpose, desk, rules);
             return answer.await.0.reply;
         }
-        let answer = |first, (future, rules)| async {
+        let answer = |first, rules| async {
             let settled = path.settle(first, &purpose).await;
-            self.answer::<S, F, R>(&path, settled, &purpose, future, rules)
+            self.answer::<S, R>(&path, settled, &purpose, desk, rules)
                 .await
         };
-        let call = (future, rules);
         let accept = |found| self.accept(found, CacheStatus::COLLAPSED);
-        let together = path.together(start, Some(look), call, answer, Answered::stored, accept);
+        let together = path.together(start, Some(look), rules, answer, Answered::stored, accept);
         together.await.reply
     }
 
     /// Answers the request by what the store has, or computes and stores. What was found stands in for
     /// a computation that fails.
-    async fn answer<S, F, R>(
+    async fn answer<S, R>(
         &self,
         path: &Path<'_, CachedResponse>,
         settled: Settled<CachedResponse>,
         purpose: &Purpose,
-        future: F,
+        desk: &HandlerDesk<S>,
         rules: R,
     ) -> (Answered, End)
     where
         S: Shape<Returned: IntoResponse>,
-        F: Future<Output = Result<S::Returned, Response>>,
         R: FnOnce(&S::Stored) -> Verdict,
     {
         let Settled {
@@ -473,14 +518,14 @@ impl<C: CoderChoice> Exchange<C> {
         if self.asks.directives.only_if_cached {
             return Answered::alone(self.replies().not_stored(CacheStatus::default()));
         }
-        let computed = path.compute(purpose, found.is_some(), future).await;
+        let computed = path.compute(purpose, desk.computed(found.is_some())).await;
         let (reply, verdict) = match computed.outcome {
             Ok(Ok(returned)) => {
                 let verdict = S::split(&returned).map(rules);
                 (returned.into_response(), verdict)
             }
             Ok(Err(reply)) => (reply, None),
-            Err(payload) if found.is_none() => resume_unwind(payload),
+            Err(payload) if found.is_none() => std::panic::resume_unwind(payload),
             Err(_) => (StatusCode::INTERNAL_SERVER_ERROR.into_response(), None),
         };
         if let Some(found) = found
@@ -528,6 +573,7 @@ impl<C: CoderChoice> Exchange<C> {
                 }
                 let status = CacheStatus::forwarded(forward).because(Some(reason));
                 let cache = self.settings().cache_status.as_deref();
+                let reply = unstored(reply, !self.replies().teller.is_shared());
                 return Answered::alone(with_cache_status(reply, cache, status));
             }
         };
@@ -580,7 +626,12 @@ impl<C: CoderChoice> Exchange<C> {
             Err(reason) => return Err((reply, reason)),
         };
         let (parts, body) = reply.into_parts();
-        match gather(body, self.settings().max_body).await {
+        let most = self.settings().max_body;
+        let least = usize::try_from(body.size_hint().lower());
+        if !least.is_ok_and(|least| least <= most) {
+            return Err((Response::from_parts(parts, body), Reason::TooLarge));
+        }
+        match gather(body, most).await {
             Gathered::Whole(body) => Ok((parts, body, lifetime)),
             Gathered::Short(body) => {
                 let reply = Response::from_parts(parts, Body::from(body));

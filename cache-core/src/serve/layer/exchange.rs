@@ -5,7 +5,9 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::panic::resume_unwind;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum_core::body::Body;
 use bytes::Bytes;
@@ -18,9 +20,10 @@ use crate::http::{CacheStatus, Forward, Target, make_complete, selects, stands_i
 use crate::key::Key;
 use crate::local::AnyEntry;
 use crate::registry::Cache;
-use crate::runtime::{Company, Due, End, Purpose, detach, go_on_for};
+use crate::runtime::{Company, Due, End, Purpose, catch_if, detach, go_on_for};
 use crate::stats::Origin;
 use crate::tier::Change;
+use crate::timer::within;
 
 use super::Settings;
 use super::asked::{Asked, key_of};
@@ -31,6 +34,9 @@ use super::stored::{Stored, StoredResponse, Usability};
 
 /// How often a request looks in another place, before it is passed on.
 const MOST_TURNS: usize = 4;
+
+/// How long a refresh may take, after which another one may begin.
+const REFRESHED: Duration = Duration::from_secs(60);
 
 /// Answers a request by what is fresh in this process, without waiting.
 pub(super) fn find_local(
@@ -78,6 +84,8 @@ pub(super) async fn invalidate(cache: &Cache, layer: &Settings, target: &Target)
 pub(super) struct Exchange<S, Q> {
     pending: Arc<Pending>,
     inner: Mutex<Inner<S>>,
+    /// Whether the service has been asked.
+    has_begun: Arc<AtomicBool>,
     body: PhantomData<fn() -> Q>,
 }
 
@@ -104,6 +112,7 @@ where
         Arc::new(Self {
             pending,
             inner: Mutex::new(inner),
+            has_begun: Arc::default(),
             body: PhantomData,
         })
     }
@@ -145,7 +154,8 @@ where
         if asks.form.is_ranged && !can_validate {
             return self.pass(Forward::Partial).await.map(Turn::reply);
         }
-        let company = Company::of(&mut due, &pending.cache, &place.key);
+        let (cache, site) = (&pending.cache, pending.layer.site);
+        let company = Company::of(cache, site, &place.key, Arc::clone(&self.has_begun));
         let (this, place) = (Arc::clone(self), place.clone());
         let work = async move { this.finish(&place, due, ended).await };
         go_on_for(company, Box::pin(work), drain_turn).await
@@ -166,7 +176,7 @@ where
             pending.path(&place.key).hit(found.origin, found.times);
             // What answers HEAD is not stored.
             if usability == Usability::ServedStale && !pending.asked.asks.form.is_head {
-                due.refreshing = pending.engine().refreshes().begin(&place.key);
+                due.refreshing = pending.engine().refreshes().begin(&place.key, REFRESHED);
             }
             return Some(Turn::reply(reply));
         }
@@ -185,19 +195,15 @@ where
     async fn refresh(self: &Arc<Self>, place: Place, due: Due<Stored>, ended: u64) {
         let this = Arc::clone(self);
         let work = async move { drain_turn(this.finish(&place, due, ended).await).await };
+        let work = async move { within(REFRESHED, work).await.map(drop) };
         if let Err(work) = detach(&self.pending.cache, Box::pin(work)) {
-            work.await;
+            let _ = work.await;
         }
     }
 
     /// Fetches the response, together with others if they can use it. `ended` is how many responses had come
     /// before the first look.
-    async fn finish(
-        &self,
-        place: &Place,
-        mut due: Due<Stored>,
-        ended: u64,
-    ) -> Result<Turn, S::Error> {
+    async fn finish(&self, place: &Place, due: Due<Stored>, ended: u64) -> Result<Turn, S::Error> {
         let pending = &self.pending;
         let purpose = due.purpose();
         let Due {
@@ -291,8 +297,9 @@ where
         let validated = stored
             .filter(|stored| stored.response.can_be_validated())
             .map(|stored| stored.response.origin_headers());
-        let asking = self.ask(validated.as_ref());
-        let computed = path.compute(purpose, stands_in, asking).await;
+        self.has_begun.store(true, Ordering::Relaxed);
+        let asking = catch_if(stands_in, self.ask(validated.as_ref()));
+        let computed = path.compute(purpose, asking).await;
         let fetched = Fetched {
             place,
             ticket: look.ticket,
@@ -303,18 +310,17 @@ where
             reason,
         };
         let failure = match computed.outcome {
-            Ok(Ok(response)) if !stands_in_for(response.status()) => {
-                let is_current =
-                    validated.is_some() && response.status() == StatusCode::NOT_MODIFIED;
-                return of(match stored {
-                    Some(stored) if is_current => {
-                        let update = response.into_parts().0.headers;
-                        pending.freshen(&fetched, stored, update).await
-                    }
-                    _ => pending.admit(&fetched, response, stored.is_some()).await,
-                });
+            Ok(Ok(answer)) => {
+                let (response, is_current) = answer.into_parts();
+                if let Some(stored) = stored.filter(|_| is_current) {
+                    let update = response.into_parts().0.headers;
+                    return of(pending.freshen(&fetched, stored, update).await);
+                }
+                if !stands_in_for(response.status()) {
+                    return of(pending.admit(&fetched, response, stored.is_some()).await);
+                }
+                Failure::Response(response)
             }
-            Ok(Ok(response)) => Failure::Response(response),
             Ok(Err(error)) => Failure::Error(error),
             Err(payload) => Failure::Panic(payload),
         };
@@ -371,14 +377,15 @@ where
     /// Asks the service for the complete response, or whether the stored one is current. An answer that speaks of another
     /// response than the stored one says nothing of that, and is of no use itself: the response is then asked for
     /// (RFC 9111 section 4.3.4).
-    async fn ask(&self, stored: Option<&HeaderMap>) -> Result<Response<Body>, S::Error> {
+    async fn ask(&self, stored: Option<&HeaderMap>) -> Result<Answer, S::Error> {
         let response = self.ask_once(stored).await?;
         let Some(stored) = stored.filter(|_| response.status() == StatusCode::NOT_MODIFIED) else {
-            return Ok(response);
+            return Ok(Answer::New(response));
         };
         match selects(stored, response.headers()) {
-            true => Ok(response),
-            false => self.ask_once(None).await,
+            true => Ok(Answer::Current(response)),
+            // An origin that answers 304 to this too has nothing to say of what is stored.
+            false => Ok(Answer::New(self.ask_once(None).await?)),
         }
     }
 
@@ -395,6 +402,23 @@ where
         };
         poll_fn(|context| service.poll_ready(context)).await?;
         Ok(service.call(request).await?.map(Body::new))
+    }
+}
+
+/// What a service has answered.
+enum Answer {
+    /// That the response that it was asked about is current.
+    Current(Response<Body>),
+    New(Response<Body>),
+}
+
+impl Answer {
+    /// The response, and whether the one that the service was asked about is current.
+    fn into_parts(self) -> (Response<Body>, bool) {
+        match self {
+            Self::Current(response) => (response, true),
+            Self::New(response) => (response, false),
+        }
     }
 }
 
