@@ -19,16 +19,19 @@
 //! generations, is still the one from before the computation.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_lite::future;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::backend::DynBackend;
 use crate::entry::{Generations, Record, new_barrier};
 use crate::error::{Error, ErrorKind};
 use crate::key::{cache_prefix, key_prefix, name_digest};
+use crate::timer::{sleep, within};
 
 /// The barriers of one cache.
 #[derive(Debug)]
@@ -61,6 +64,21 @@ struct Barrier {
     key: String,
     lifetime: Option<Duration>,
     state: Mutex<State>,
+    /// Tells those who wait that a reading is over.
+    over: Notify,
+}
+
+/// For how long a reading of another call is waited for.
+const SHARED_FOR: Duration = Duration::from_millis(100);
+
+/// A reading, until this is dropped.
+struct Reading<'a>(&'a Barrier);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.state().reading = None;
+        self.0.over.notify_waiters();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +88,10 @@ struct State {
     /// How often a new generation was put in place, as far as this process knows. A reading that began
     /// before the last time may have come too early to see it.
     raised: u64,
+    /// When the reading began that is on its way.
+    reading: Option<Instant>,
+    /// How many readings have failed. After one has, those who wait read themselves.
+    failed: u64,
 }
 
 impl State {
@@ -295,7 +317,7 @@ impl Raised {
     pub(crate) async fn noticed(self) {
         let rest = self.1.saturating_sub(self.0.elapsed());
         if !rest.is_zero() {
-            tokio::time::sleep(rest).await;
+            sleep(rest).await;
         }
     }
 }
@@ -317,6 +339,7 @@ impl Barrier {
             key: format!("~{name}"),
             lifetime: None,
             state: Mutex::default(),
+            over: Notify::new(),
         }
     }
 
@@ -325,27 +348,48 @@ impl Barrier {
         self.state().known_since(since)
     }
 
-    /// The generation as it was read since then, or a reading now.
+    /// The generation as it was read since then, or a reading now, which all callers share that want it meanwhile.
     async fn current(
         &self,
         backend: &dyn DynBackend,
         since: Option<Instant>,
     ) -> Result<u64, Error> {
-        let raised = {
-            let state = self.state();
-            if let Some(generation) = state.known_since(since) {
-                return Ok(generation);
-            }
-            state.raised
-        };
-        let began = Instant::now();
-        let generation = self.read(backend).await?;
-        let mut state = self.state();
-        let is_newer = state.known.is_none_or(|(_, read_at)| read_at < began);
-        if state.raised == raised && is_newer {
-            state.known = Some((generation, began));
+        let mut failed = None;
+        loop {
+            let mut over = pin!(self.over.notified());
+            over.as_mut().enable();
+            let rest = {
+                let mut state = self.state();
+                if let Some(generation) = state.known_since(since) {
+                    return Ok(generation);
+                }
+                let has_failed = *failed.get_or_insert(state.failed) != state.failed;
+                match state.reading.filter(|_| !has_failed) {
+                    Some(began) if began.elapsed() < SHARED_FOR => SHARED_FOR - began.elapsed(),
+                    _ => {
+                        state.reading = Some(Instant::now());
+                        break;
+                    }
+                }
+            };
+            within(rest, over).await;
         }
-        Ok(generation)
+        let reading = Reading(self);
+        let (raised, began) = (self.state().raised, Instant::now());
+        let read = self.read(backend).await;
+        let mut state = self.state();
+        match read {
+            Ok(generation) => {
+                let is_newer = state.known.is_none_or(|(_, read_at)| read_at < began);
+                if state.raised == raised && is_newer {
+                    state.known = Some((generation, began));
+                }
+            }
+            Err(_) => state.failed += 1,
+        }
+        drop(state);
+        drop(reading);
+        read
     }
 
     /// Reads the generation, and makes one where there is none.

@@ -46,6 +46,8 @@ pub struct CacheEntry<T> {
 pub struct EntryTicket {
     key: Key,
     ticket: Ticket,
+    /// The generations of its tags.
+    before: Vec<u64>,
 }
 
 /// The cache and the key in it.
@@ -109,7 +111,7 @@ impl<T> CacheEntry<T> {
     pub async fn set(&self, value: T) -> Result<(), Error> {
         let (cache, key) = self.target().await?;
         let ticket = cache.engine().supersede(self.site, &key).await?;
-        self.store(cache, ticket, &key, &value).await?;
+        self.store(cache, ticket, &[], &key, &value).await?;
         Ok(())
     }
 
@@ -123,10 +125,15 @@ impl<T> CacheEntry<T> {
         let sought = (self.access.operations().find)(cache.engine(), self.site, &key).await;
         match sought.found {
             Err(error) if error.kind().is_out_of_reach() => Err(error),
-            _ => Ok(EntryTicket {
-                key,
-                ticket: sought.ticket,
-            }),
+            _ => {
+                let (ticket, tags) = (sought.ticket, self.tags.as_slice());
+                let before = cache.engine().tags_before(ticket, tags).await;
+                Ok(EntryTicket {
+                    key,
+                    ticket,
+                    before,
+                })
+            }
         }
     }
 
@@ -149,7 +156,8 @@ impl<T> CacheEntry<T> {
             let message = "the ticket is that of another entry: take one of this entry";
             return Err(Error::new(ErrorKind::Key, message));
         }
-        let stored = self.store(cache, ticket.ticket, &key, &value).await?;
+        let EntryTicket { ticket, before, .. } = ticket;
+        let stored = self.store(cache, ticket, &before, &key, &value).await?;
         Ok(matches!(stored, Stored::Yes))
     }
 
@@ -157,6 +165,7 @@ impl<T> CacheEntry<T> {
         &self,
         cache: &Cache,
         ticket: Ticket,
+        before: &[u64],
         key: &Key,
         value: &T,
     ) -> Result<Stored, Error> {
@@ -166,6 +175,7 @@ impl<T> CacheEntry<T> {
             stale: engine.aging(self.site).stale(),
             took: 0,
             tags: self.tags.as_slice(),
+            before,
         };
         (self.access.operations().store)(engine, ticket, self.site, key, value, &terms).await
     }

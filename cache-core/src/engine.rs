@@ -83,6 +83,7 @@ impl<T> Look<T> {
         Validity {
             at: self.began,
             generations: self.ticket.generations(),
+            epoch: self.ticket.epoch(),
         }
     }
 }
@@ -101,6 +102,8 @@ pub(crate) struct Validity {
     at: Instant,
     /// `None` where there are no barriers, or none that can be read.
     generations: Option<Generations>,
+    /// The epoch of the tags, for a function whose values may have some.
+    epoch: Option<u64>,
 }
 
 /// What is known about a shared store.
@@ -170,6 +173,8 @@ pub(crate) struct Terms<'a> {
     /// How long its computation took, in milliseconds.
     pub(crate) took: u64,
     pub(crate) tags: &'a [String],
+    /// The generations that the first of the tags had before the computation began, as many as were known then.
+    pub(crate) before: &'a [u64],
 }
 
 impl Terms<'_> {
@@ -482,6 +487,7 @@ impl Engine {
         let before = Validity {
             at: Instant::now(),
             generations: ticket.generations(),
+            epoch: ticket.epoch(),
         };
         match (access.operations().store)(self, ticket, site, key, value, terms).await {
             Ok(Stored::Yes) => return Some(before),
@@ -496,6 +502,7 @@ impl Engine {
         is_valid.then(|| Validity {
             at: Instant::now(),
             generations: None,
+            epoch: None,
         })
     }
 
@@ -561,12 +568,32 @@ impl Engine {
                 return None;
             }
         }
+        // If a tag was cleared meanwhile, the store knows whether it was one of this value's.
+        if let Some(epoch) = shared.validity.epoch
+            && self.remote.epoch_if_closed().await.ok()? != epoch
+        {
+            return None;
+        }
         let value = (access.operations().take_share)(&shared.value)?;
         Some(Found {
             value,
             times: shared.times,
             origin: Origin::Flight,
         })
+    }
+
+    /// The generations of tags, to be read before a computation begins whose value gets them; none where there is no
+    /// shared store to read them from.
+    pub(crate) async fn tags_before(&self, ticket: Ticket, tags: &[String]) -> Vec<u64> {
+        let Basis::Observed(observation) = ticket.basis else {
+            return Vec::new();
+        };
+        if tags.is_empty() {
+            return Vec::new();
+        }
+        // If they cannot be read, it is tried again when the value is stored.
+        let generations = self.remote.generations_of(tags, observation.cover().epoch);
+        generations.await.unwrap_or_default()
     }
 
     /// Whether other processes are to wait for what becomes of a miss.
@@ -750,7 +777,8 @@ impl Engine {
             Basis::Override(cover) => (cover, self.remote.new_guard()),
             Basis::Observed(observation) => (observation.cover(), self.remote.guard(&observation)),
         };
-        let Some(tags) = self.remote.tag(terms.tags, cover.epoch).await? else {
+        let tags = self.remote.tag(terms.tags, terms.before, cover.epoch);
+        let Some(tags) = tags.await? else {
             return Ok(Stored::Invalidated);
         };
         let sealing = Sealing {
@@ -957,6 +985,14 @@ impl Ticket {
             (Basis::Observed(one), Basis::Observed(other)) => one.agrees_with(&other),
             (Basis::Unknown, Basis::Unknown) => true,
             _ => false,
+        }
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        match self.basis {
+            Basis::Unknown => None,
+            Basis::Observed(observation) => observation.cover().epoch,
+            Basis::Override(cover) => cover.epoch,
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::backend::DynBackend;
 use crate::entry::new_barrier;
 use crate::error::Error;
+use crate::timer::sleep;
 
 /// What is under the key of a lease that was given back. It begins like no record.
 const FREE: &[u8] = b"free";
@@ -96,7 +97,7 @@ impl Patience {
         if Instant::now() >= self.until {
             return false;
         }
-        tokio::time::sleep(self.next).await;
+        sleep(self.next).await;
         self.next = (self.next * 2).min(LAST_LOOK);
         true
     }

@@ -173,6 +173,12 @@ impl Remote {
         self.barriers.current(&*self.backend, namespace).await
     }
 
+    /// The epoch of the tags, unless the store is left alone.
+    pub(crate) async fn epoch_if_closed(&self) -> Result<u64, Error> {
+        drop(self.breaker.pass()?);
+        self.barriers.epoch(&*self.backend).await
+    }
+
     /// Whether the tags of a value are still those that it was stored under.
     pub(crate) async fn holds(
         &self,
@@ -197,25 +203,45 @@ impl Remote {
         Ok(true)
     }
 
-    /// The tags of a value with the generations that were in force before its computation began;
-    /// `None` if some tag, of this value or another, was invalidated since the epoch was read.
+    /// The tags of a value with the generations that were in force before its computation began; `before` are those that
+    /// were read then. Of the others it has to be shown: `None` if some tag, of this value or another, was invalidated
+    /// since the epoch was read.
     pub(crate) async fn tag(
         &self,
         tags: &[String],
+        before: &[u64],
         epoch: Option<u64>,
     ) -> Result<Option<SealedTags>, Error> {
-        if tags.is_empty() {
-            return Ok(Some(SealedTags::default()));
+        let late = &tags[before.len().min(tags.len())..];
+        if late.is_empty() {
+            return SealedTags::new(tags, &before[..tags.len()]).map(Some);
         }
         let Some(epoch) = epoch else { return Ok(None) };
-        let mut generations = Vec::with_capacity(tags.len());
-        for tag in tags {
-            generations.push(self.barriers.tag(&*self.backend, tag, epoch).await?);
-        }
+        let generations = self.generations_of(late, Some(epoch)).await?;
         if self.barriers.epoch_now(&*self.backend).await? != epoch {
             return Ok(None);
         }
-        SealedTags::new(tags, &generations).map(Some)
+        SealedTags::new(tags, &[before, &generations].concat()).map(Some)
+    }
+
+    /// The generations of tags, in their order.
+    pub(crate) async fn generations_of(
+        &self,
+        tags: &[String],
+        epoch: Option<u64>,
+    ) -> Result<Vec<u64>, Error> {
+        let backend = &*self.backend;
+        let epoch = match epoch {
+            Some(epoch) => epoch,
+            None => self.barriers.epoch(backend).await?,
+        };
+        let reads = tags.iter().enumerate().map(|(at, tag)| {
+            Box::pin(async move { Ok((at, self.barriers.tag(backend, tag, epoch).await?)) })
+        });
+        let read: Result<Vec<_>, Error> = join_all(reads.collect()).await.into_iter().collect();
+        let mut read = read?;
+        read.sort_unstable();
+        Ok(read.into_iter().map(|(_, generation)| generation).collect())
     }
 
     /// Invalidates a tag; see [`Barriers`]. `tell` tells the other processes, as in all that invalidates.

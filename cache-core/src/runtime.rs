@@ -683,6 +683,7 @@ impl<'a, T> Path<'a, T> {
             let end = End::Valid(found.times, validity);
             return (S::join(found.value), end);
         }
+        let before = self.tags_before(&look).await;
         let computed = desk.computed(look.found.is_some());
         let computed = self.compute(purpose, computed).await;
         let stored = match &computed.outcome {
@@ -690,8 +691,8 @@ impl<'a, T> Path<'a, T> {
             Err(_) => None,
         };
         if let Some(value) = stored {
-            let end = self.store(look.ticket, value, rules(value), computed.took);
-            let end = end.await;
+            let stored = self.store(look.ticket, &before, value, rules(value), computed.took);
+            let end = stored.await;
             return (unwound(computed.outcome), end);
         }
         if let Some(found) = look.found {
@@ -713,11 +714,13 @@ impl<'a, T> Path<'a, T> {
             is_refresh: true,
             began: due.began,
         };
+        let before = self.tags_before(&due.look).await;
         let computed = self.compute(&purpose, desk.computed(false)).await;
         let returned = unwound(computed.outcome);
         if let Some(value) = S::split(&returned) {
             let verdict = rules(value);
-            self.store(due.look.ticket, value, verdict, computed.took)
+            let took = computed.took;
+            self.store(due.look.ticket, &before, value, verdict, took)
                 .await;
         }
         returned
@@ -825,7 +828,21 @@ impl<'a, T> Path<'a, T> {
         self.engine.hit(self.site, origin, times);
     }
 
-    async fn store(&self, ticket: Ticket, value: &T, verdict: Verdict, took: u64) -> End {
+    /// The generations of the tags that are known from the arguments, before the computation begins.
+    pub(crate) async fn tags_before(&self, look: &Look<T>) -> Vec<u64> {
+        self.engine
+            .tags_before(look.ticket, self.tags.as_slice())
+            .await
+    }
+
+    async fn store(
+        &self,
+        ticket: Ticket,
+        before: &[u64],
+        value: &T,
+        verdict: Verdict,
+        took: u64,
+    ) -> End {
         if !verdict.stores() {
             return End::Alone;
         }
@@ -836,6 +853,7 @@ impl<'a, T> Path<'a, T> {
             stale: aging.stale(),
             took,
             tags: self.tags.as_slice(),
+            before,
         };
         self.store_on(ticket, value, &terms).await
     }

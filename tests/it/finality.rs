@@ -299,3 +299,142 @@ fn settings_that_make_no_sense_are_refused() {
         assert_eq!(refused, Some(InitError::TooLong(setting)));
     }
 }
+
+#[tokio::test]
+async fn a_ticket_stores_nothing_over_an_invalidation() {
+    for cache in [
+        Cache::new(InMemoryBackend::new()),
+        shared(Remote::default()),
+    ] {
+        cache
+            .scope(async {
+                let (entry, other) = (load::entry(1), load::entry(2));
+                let ticket = entry.ticket().await?;
+                assert!(entry.set_on(ticket, 7).await?);
+                assert_eq!(entry.get().await?, Some(7));
+                let late = entry.ticket().await?;
+                entry.invalidate().await?;
+                assert!(!entry.set_on(late, 8).await?);
+                assert_eq!(entry.get().await?, None);
+                let tagged = entry.ticket().await?;
+                FastCache::clear_tag("tag:1").await?;
+                assert!(!entry.set_on(tagged, 9).await?);
+                let of_another = other.ticket().await?;
+                assert!(entry.set_on(of_another, 10).await.is_err());
+                // By hand, all is stored.
+                entry.set(11).await?;
+                assert_eq!(entry.get().await?, Some(11));
+                Ok::<_, Error>(())
+            })
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_computes_while_the_old_value_is_served() {
+    #[cache(expire = 600, key = "slow")]
+    async fn slow(gate: &crate::support::Gate) -> u64 {
+        gate.pass().await
+    }
+
+    for cache in [
+        Cache::new(InMemoryBackend::new()),
+        shared(Remote::default()),
+    ] {
+        cache
+            .scope(async {
+                let gate = crate::support::Gate::new();
+                gate.open();
+                assert_eq!(slow(&gate).await, 1);
+                let closed = crate::support::Gate::new();
+                closed.calls.next();
+                let mut refreshing = pin!(slow::refresh(&closed));
+                assert!(poll_immediate(&mut refreshing).await.is_none());
+                assert_eq!(slow(&gate).await, 1);
+                closed.open();
+                assert_eq!(refreshing.await, 2);
+                assert_eq!(slow(&gate).await, 2);
+                // One that began before an invalidation is not stored.
+                let late = crate::support::Gate::new();
+                let mut refreshing = pin!(slow::refresh(&late));
+                for _ in 0..10 {
+                    assert!(poll_immediate(&mut refreshing).await.is_none());
+                }
+                slow::entry().invalidate().await.unwrap();
+                late.open();
+                refreshing.await;
+                assert_eq!(slow::entry().get().await.unwrap(), None);
+            })
+            .await;
+    }
+}
+
+/// A tag that is cleared all the time keeps no value of another tag out, though each computation sees it cleared.
+#[tokio::test]
+async fn clearing_one_tag_keeps_no_value_of_another_out() {
+    let remote = Remote::default();
+    let (cache, elsewhere) = (shared(remote.clone()), shared(remote.clone()));
+    let gate = crate::support::Gate::new();
+    let calls = Calls::default();
+
+    #[cache(expire = 600, key = "busy:{id}", tags("busy:{id}"))]
+    async fn busy(id: u64, gate: &crate::support::Gate) -> u64 {
+        id + gate.pass().await
+    }
+
+    let (first, second) = (cache.scope(busy(0, &gate)), cache.scope(busy(100, &gate)));
+    let clearing = async {
+        settle().await;
+        elsewhere.clear_tag("busy:0").await.unwrap();
+        elsewhere.clear_tag("unheard of").await.unwrap();
+        gate.open();
+    };
+    let (first, second, ()) = tokio::join!(first, second, clearing);
+    // What was cleared is computed anew, the other one is there.
+    let open = crate::support::Gate::new();
+    open.open();
+    open.calls.next();
+    assert_ne!(cache.scope(busy(0, &open)).await, first);
+    assert_eq!(cache.scope(busy(100, &open)).await, second);
+    assert_eq!(calls.get(), 0);
+}
+
+/// Those who join a computation after a tag was cleared elsewhere do not get what it gives.
+#[tokio::test]
+async fn a_value_that_lost_its_tag_is_not_shared() {
+    let remote = Remote::default();
+    let (cache, elsewhere) = (shared(remote.clone()), shared(remote.clone()));
+    let gate = crate::support::Gate::new();
+
+    #[cache(expire = 600, key = "shared:{id}", tags("shared:{id}"))]
+    async fn one(id: u64, gate: &crate::support::Gate) -> u64 {
+        id + gate.pass().await
+    }
+
+    let first = cache.scope(one(0, &gate));
+    let later = async {
+        settle().await;
+        elsewhere.clear_tag("shared:0").await.unwrap();
+        let (later, ()) = tokio::join!(cache.scope(one(0, &gate)), async {
+            settle().await;
+            gate.open();
+        });
+        later
+    };
+    let (first, later) = tokio::join!(first, later);
+    assert_ne!(first, later);
+}
+
+/// Lookups that want to know of barriers at the same time ask once.
+#[tokio::test]
+async fn barriers_are_read_once_for_all_lookups() {
+    let remote = Remote::default();
+    let config = Config::new(remote.clone()).prefix("shop");
+    let cache = Cache::new(config.invalidation_delay(60 * SECOND));
+    let calls = Calls::default();
+    let all = (0..500).map(|id| load(id, &calls));
+    cache.scope(join_all(all)).await;
+    // One for each key, two for each of the two tags that are read, and a few for the barriers.
+    assert!(remote.gets() < 500 + 510 + 20, "{}", remote.gets());
+}

@@ -518,6 +518,7 @@ impl<C: CoderChoice> Exchange<C> {
         if self.asks.directives.only_if_cached {
             return Answered::alone(self.replies().not_stored(CacheStatus::default()));
         }
+        let before = path.tags_before(&look).await;
         let computed = path.compute(purpose, desk.computed(found.is_some())).await;
         let (reply, verdict) = match computed.outcome {
             Ok(Ok(returned)) => {
@@ -540,6 +541,7 @@ impl<C: CoderChoice> Exchange<C> {
             reply,
             verdict,
             took: computed.took,
+            before,
             forward,
             replaces,
         };
@@ -558,6 +560,7 @@ impl<C: CoderChoice> Exchange<C> {
             reply,
             verdict,
             took,
+            before,
             forward,
             replaces,
         } = made;
@@ -589,6 +592,7 @@ impl<C: CoderChoice> Exchange<C> {
             },
             took,
             tags: tags.as_slice(),
+            before: &before,
         };
         let mut headers = parts.headers;
         add_vary(&mut headers, path.site.vary_names());
@@ -689,6 +693,8 @@ struct Made {
     /// `None` for an `Err`.
     verdict: Option<Verdict>,
     took: u64,
+    /// The generations of the tags that are known from the arguments.
+    before: Vec<u64>,
     /// Why the handler was asked.
     forward: Forward,
     /// Whether an older response is stored.

@@ -350,6 +350,7 @@ impl Pending {
             stale: Duration::ZERO,
             took: fetched.arrival.took,
             tags: &[],
+            before: &[],
         };
         let value = Stored::Response(Box::new(response.clone()));
         let is_one_of_many = !response.names.is_empty() || self.asked.has_extra();
