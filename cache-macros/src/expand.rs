@@ -804,7 +804,8 @@ fn companion_functions(model: &Model) -> TokenStream {
 
 /// The function that computes and stores, whatever is stored.
 fn refresh(model: &Model) -> Option<TokenStream> {
-    if !matches!(model.kind, Kind::Function) {
+    // What cannot be stored is refused once, by the function itself.
+    if !matches!(model.kind, Kind::Function) || refuse::is_status(model) {
         return None;
     }
     let everywhere = &model.attributes.everywhere;

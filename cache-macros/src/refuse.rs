@@ -208,10 +208,15 @@ pub(crate) fn handler_line(model: &Model) -> Option<String> {
     can_be.then(|| Proposal::of(&model.options).first("handler").line())
 }
 
+/// Whether [`status`] refuses what a function returns, by its name.
+pub(crate) fn is_status(model: &Model) -> bool {
+    handler_line(model).is_some() && begins_with_status(model)
+}
+
 /// Asks whether a value can be stored that begins with a status: a function of the user's may return a
 /// `StatusCode` of its own, but that of HTTP is a handler's.
 pub(crate) fn status(model: &Model, of: &TokenStream) -> Option<TokenStream> {
-    let line = handler_line(model).filter(|_| begins_with_status(model))?;
+    let line = handler_line(model).filter(|_| is_status(model))?;
     let private = model.private();
     let message = escaped(&format!(
         "a status cannot be stored in a cache: if this is an axum handler, write `{line}`"

@@ -29,11 +29,14 @@ async fn load(id: u64, calls: &Calls) -> u64 {
     id * 1000 + calls.next()
 }
 
+/// Whether something is refused, by what it is and its key.
+type Refuses = dyn Fn(&str, &str) -> bool + Send + Sync;
+
 /// Refuses some of what it is asked for.
 #[derive(Clone)]
 struct Picky {
     remote: Remote,
-    refuses: Arc<dyn Fn(&str, &str) -> bool + Send + Sync>,
+    refuses: Arc<Refuses>,
     refused: Arc<AtomicU64>,
 }
 
