@@ -123,8 +123,8 @@ pub trait Backend: Send + Sync + 'static {
     /// # Behavior
     ///
     /// The prefix is compared byte by byte; it holds no wildcards. What is no longer than
-    /// [`TOMBSTONE_BYTES`] is freed and not counted. The engine has made these values unreachable
-    /// already, so a store that cannot list its keys keeps this default, which frees nothing and
+    /// [`TOMBSTONE_BYTES`] is not counted, and stays where the store can tell in the step that frees a value: it may be what
+    /// an invalidation has left just now. The engine has made the values unreachable already, so a store that cannot list its keys keeps this default, which frees nothing and
     /// counts zero, and leaves them to expire.
     ///
     /// # Errors

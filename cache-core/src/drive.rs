@@ -121,8 +121,9 @@ pub(crate) struct Driven<W, F: Future, R>(
 struct Parts<W, F: Future, R> {
     /// `None` for a call that has nothing to do with a cache.
     cache: Option<Cache>,
-    way: Pin<Box<W>>,
+    /// It is dropped before the way, in which the next call waits to take over.
     computation: Option<Pin<Box<F>>>,
+    way: Pin<Box<W>>,
     desk: Arc<Desk<F::Output, R>>,
     order: Option<Order>,
     /// What wakes the computation.
@@ -207,7 +208,10 @@ where
                 parts.begin(context);
                 return Step::Compute;
             }
-            if let Poll::Ready(answer) = parts.way.as_mut().poll(context) {
+            parts.is_polled = true;
+            let poll = parts.way.as_mut().poll(context);
+            parts.is_polled = false;
+            if let Poll::Ready(answer) = poll {
                 self.0 = None;
                 return Step::Over(Poll::Ready(answer));
             }

@@ -323,3 +323,29 @@ fn block_on<F: Future>(future: F) -> F::Output {
         }
     }
 }
+
+/// What decides about a value is the user's own, and may panic when the computation is over.
+#[tokio::test]
+async fn a_rule_that_panics_panics_once() {
+    static RULED: AtomicUsize = AtomicUsize::new(0);
+
+    #[cache(
+        expire = 60,
+        detach,
+        cache_if = |value: &u64| {
+            RULED.fetch_add(1, Ordering::SeqCst);
+            assert_ne!(*value, 7, "seven is not ruled on");
+            true
+        }
+    )]
+    async fn ruled(id: u64) -> u64 {
+        tokio::task::yield_now().await;
+        id
+    }
+
+    let cache = memory();
+    let ruled = tokio::spawn(async move { cache.scope(ruled(7)).await });
+    assert!(ruled.await.unwrap_err().is_panic());
+    settle().await;
+    assert_eq!(RULED.load(Ordering::SeqCst), 1);
+}

@@ -6,9 +6,12 @@
 //! What is checked: a read gives nothing that was ended by an invalidation which its process had seen
 //! before the read began. A process has seen its own invalidations, also those that failed, and those of the
 //! others whose message it has dealt with. And after quiet, every process reads what was written last.
+//!
+//! The clocks of the processes differ, and jump; barriers are evicted, memory cannot be freed, messages are held up for all,
+//! and many invalidations come at once. `FAST_CACHE_SEEDS=10000` takes ten times as many seeds.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -203,6 +206,7 @@ impl WatchedSubscription {
 struct Seat {
     chaos: ChaosBackend<Remote>,
     bus: Watched,
+    frees: Arc<AtomicBool>,
 }
 
 impl Backend for Seat {
@@ -224,8 +228,12 @@ impl Backend for Seat {
         Backend::replace(&self.chaos, key, seen, value, expire).await
     }
 
+    /// Frees memory every other time.
     async fn clear(&self, prefix: &str) -> Result<u64, Error> {
-        Backend::clear(&self.chaos, prefix).await
+        match self.frees.fetch_xor(true, Ordering::SeqCst) {
+            true => Backend::clear(&self.chaos, prefix).await,
+            false => Err(Error::backend("the memory cannot be freed")),
+        }
     }
 
     fn bus(&self) -> Option<Arc<dyn Bus>> {
@@ -237,6 +245,7 @@ impl Backend for Seat {
 #[derive(Clone)]
 struct Node {
     cache: Cache,
+    clock: ManualClock,
     chaos: ChaosBackend<Remote>,
     floor: Arc<Floor>,
     /// Writes whose invalidation has not been confirmed; whoever made them tries again after a crash.
@@ -246,7 +255,8 @@ struct Node {
 struct Simulation {
     seed: u64,
     world: Arc<World>,
-    clock: ManualClock,
+    /// How much time has passed.
+    passed: Duration,
     remote: Remote,
     hub: Hub,
     sent: Sent,
@@ -263,7 +273,7 @@ impl Simulation {
         let mut simulation = Self {
             seed,
             world: Arc::new(world),
-            clock: ManualClock::new(),
+            passed: Duration::ZERO,
             remote: Remote::default(),
             hub: Hub::default(),
             sent: Sent::default(),
@@ -297,19 +307,44 @@ impl Simulation {
         let seat = Seat {
             chaos: chaos.clone(),
             bus,
+            frees: Arc::default(),
         };
-        let config = Config::new(TieredBackend::new(seat)).clock(self.clock.clone());
+        let clock = ManualClock::new();
+        clock.advance(self.passed + self.world.roll(|rng| skew(rng, 1500)));
+        let config = Config::new(TieredBackend::new(seat)).clock(clock.clone());
         Node {
             cache: Cache::new(config.prefix("fleet").jitter(0.2)),
+            clock,
             chaos,
             floor,
             pending: Arc::default(),
         }
     }
 
-    async fn pass(&self, time: Duration) {
-        self.clock.advance(time);
+    async fn pass(&mut self, time: Duration) {
+        self.passed += time;
+        for node in &self.nodes {
+            node.clock.advance(time);
+        }
         tokio::time::sleep(time).await;
+    }
+
+    /// Takes a barrier from the store, as a store does that is full.
+    fn evict(&self) {
+        let mut barriers: Vec<_> = self.remote.all_keys();
+        barriers.retain(|key| key.starts_with('~') && !key.contains("#lease"));
+        barriers.sort();
+        if !barriers.is_empty() {
+            let at = self.world.roll(|rng| rng.usize(0..barriers.len()));
+            self.remote.remove(&barriers[at]);
+        }
+    }
+
+    /// Many invalidations at once, by one process.
+    fn burst(&self, at: usize) {
+        for number in 0..50 {
+            self.write(at, number % KEYS);
+        }
     }
 
     async fn run(&mut self) {
@@ -321,7 +356,17 @@ impl Simulation {
                 0..70 => self.read(at, key),
                 70..90 => self.write(at, key),
                 90..94 => self.nodes[at].chaos.outage(true),
-                94..98 => self.nodes[at].chaos.outage(false),
+                94..97 => self.nodes[at].chaos.outage(false),
+                97 => match self.world.roll(|rng| rng.u32(0..5)) {
+                    0 => self.evict(),
+                    1 => self.burst(at),
+                    2 => self.hub.hold(),
+                    3 => self.hub.release(),
+                    _ => {
+                        let jump = self.world.roll(|rng| skew(rng, 60_000));
+                        self.nodes[at].clock.advance(jump);
+                    }
+                },
                 _ => self.crash(at),
             }
             let pause = self.world.roll(|rng| match rng.u32(0..10) {
@@ -331,6 +376,7 @@ impl Simulation {
             });
             self.pass(Duration::from_millis(pause)).await;
         }
+        self.hub.release();
         for node in &self.nodes {
             node.chaos.outage(false);
             node.chaos.calm(true);
@@ -456,6 +502,10 @@ impl Node {
     }
 }
 
+fn skew(rng: &mut Rng, most: u64) -> Duration {
+    Duration::from_millis(rng.u64(0..most))
+}
+
 fn simulate(seed: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -473,10 +523,11 @@ fn a_fleet_agrees_whatever_its_store_does() {
         simulate(seed.parse().expect("FAST_CACHE_SEED is a number"));
         return;
     }
+    let seeds = std::env::var("FAST_CACHE_SEEDS").map_or(1_000, |seeds| seeds.parse().unwrap());
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     std::thread::scope(|scope| {
         for first in 1..=threads {
-            scope.spawn(move || (first..=1_000).step_by(threads as usize).for_each(simulate));
+            scope.spawn(move || (first..=seeds).step_by(threads as usize).for_each(simulate));
         }
     });
 }

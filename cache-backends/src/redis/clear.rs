@@ -16,8 +16,8 @@ use super::{Connection, RedisBackend, failure, unexpected};
 /// millisecond.
 const PAGE: usize = 1000;
 
-/// The length of a tombstone, as the server tells it.
-const TOMBSTONE: i64 = TOMBSTONE_BYTES as i64;
+/// How many keys one script frees, in which the server does nothing else.
+const AT_ONCE: usize = 100;
 
 /// What `SCAN` answers: where to go on, or "0" at the end, and keys.
 type Page = (Vec<u8>, Vec<Vec<u8>>);
@@ -69,27 +69,27 @@ impl RedisBackend {
         }
     }
 
-    /// Removes keys in one round trip, and counts those that held a value and no tombstone.
+    /// Removes keys in one round trip, but for tombstones, and counts them.
     async fn unlink(&self, keys: &[Vec<u8>]) -> Result<u64, Error> {
         if keys.is_empty() {
             return Ok(0);
         }
-        let mut commands = Pipeline::with_capacity(keys.len() + 1);
-        for key in keys {
-            commands.cmd("STRLEN").arg(key);
+        let mut commands = Pipeline::with_capacity(keys.len().div_ceil(AT_ONCE));
+        for keys in keys.chunks(AT_ONCE) {
+            commands.add_command(free(keys));
         }
-        commands.cmd("UNLINK").arg(keys);
-        let answers = self.send_all(&commands).await?;
-        let Some((Value::Int(_), lengths)) = answers.split_last() else {
-            // Asked alone, the server says what is wrong.
-            self.send("UNLINK", redis::cmd("UNLINK").arg(keys)).await?;
-            return Err(unexpected("UNLINK"));
-        };
-        Ok(lengths.iter().filter(|length| is_value(length)).count() as u64)
+        let mut removed = 0;
+        for (keys, answer) in keys.chunks(AT_ONCE).zip(self.send_all(&commands).await?) {
+            removed += match answer {
+                Value::Int(count) => u64::try_from(count).unwrap_or_default(),
+                // Asked alone, the server says what is wrong.
+                _ => self.free_alone(keys).await?,
+            };
+        }
+        Ok(removed)
     }
 
-    /// The same on one master of a cluster. Each key has commands of its own, since keys of different
-    /// slots must not share one. Keys that have moved on are removed where they are now.
+    /// The same on one master of a cluster. Keys that have moved on are removed where they are now.
     async fn unlink_on_master(
         &self,
         cluster: &Cluster,
@@ -99,10 +99,9 @@ impl RedisBackend {
         if keys.is_empty() {
             return Ok(0);
         }
-        let mut commands = Pipeline::with_capacity(2 * keys.len());
+        let mut commands = Pipeline::with_capacity(keys.len());
         for key in keys {
-            commands.cmd("STRLEN").arg(key);
-            commands.cmd("UNLINK").arg(key);
+            commands.add_command(free(std::slice::from_ref(key)));
         }
         let count = commands.len();
         let mut connection = cluster.connection();
@@ -118,9 +117,9 @@ impl RedisBackend {
             return self.unlink_all_moved(keys).await;
         };
         let mut removed = 0;
-        for (key, answers) in keys.iter().zip(answers.chunks_exact(2)) {
-            let was_value = match answers {
-                [length, Value::Int(_)] => is_value(length),
+        for (key, answer) in keys.iter().zip(&answers) {
+            let was_value = match answer {
+                Value::Int(was_value) => *was_value > 0,
                 _ => self.unlink_moved(key).await?,
             };
             removed += u64::from(was_value);
@@ -157,10 +156,15 @@ impl RedisBackend {
             .count() as u64)
     }
 
-    async fn unlink_moved(&self, key: &[u8]) -> Result<bool, Error> {
-        let length = self.send("STRLEN", redis::cmd("STRLEN").arg(key)).await;
-        self.send("UNLINK", redis::cmd("UNLINK").arg(key)).await?;
-        Ok(length.is_ok_and(|length| is_value(&length)))
+    async fn unlink_moved(&self, key: &Vec<u8>) -> Result<bool, Error> {
+        Ok(self.free_alone(std::slice::from_ref(key)).await? > 0)
+    }
+
+    async fn free_alone(&self, keys: &[Vec<u8>]) -> Result<u64, Error> {
+        match self.send("UNLINK", &free(keys)).await? {
+            Value::Int(count) => Ok(u64::try_from(count).unwrap_or_default()),
+            _ => Err(unexpected("UNLINK")),
+        }
     }
 
     /// The addresses of all masters, as the connection knows them.
@@ -258,11 +262,25 @@ fn pattern(prefix: &[u8]) -> Vec<u8> {
 
 /// Whether an answer to `STRLEN` is that for a value. Whatever is no string has no length, and is no
 /// tombstone.
-fn is_value(length: &Value) -> bool {
-    match length {
-        Value::Int(length) => *length > TOMBSTONE,
-        _ => true,
-    }
+/// Removes keys but for tombstones, and counts them, each in one step: an invalidation may come at any moment, and what it
+/// leaves has to stay.
+fn free(keys: &[Vec<u8>]) -> Cmd {
+    const FREE: &str = "local freed = 0 \
+                        for _, key in ipairs(KEYS) do \
+                          local length = redis.pcall('STRLEN', key) \
+                          if type(length) ~= 'number' or length > tonumber(ARGV[1]) then \
+                            freed = freed + redis.call('UNLINK', key) \
+                          end \
+                        end \
+                        return freed";
+
+    let mut command = redis::cmd("EVAL");
+    command
+        .arg(FREE)
+        .arg(keys.len())
+        .arg(keys)
+        .arg(TOMBSTONE_BYTES);
+    command
 }
 
 fn page(answer: Value) -> Result<Page, Error> {
