@@ -230,10 +230,16 @@ impl Flight {
         self.state().landing.is_some()
     }
 
-    /// Ends the flight, unless another call has, and wakes all who wait.
-    fn land(&self, landing: Landing) {
+    /// Ends the flight, unless another call has, and wakes all who wait. A leader that was passed over only gives what is
+    /// good for all.
+    fn land(&self, leader: &Arc<Pulse>, landing: Landing) {
         let woken = {
             let mut state = self.state();
+            let leads = state.leader.as_ref();
+            let is_current = leads.is_some_and(|leads| Arc::ptr_eq(leads, leader));
+            if !is_current && !matches!(landing, Landing::Shared(_)) {
+                return;
+            }
             state.landing.get_or_insert_with(|| Arc::new(landing));
             state.leader = None;
             std::mem::take(&mut state.waiting)
@@ -294,7 +300,7 @@ struct Waiting<'a> {
     /// Its place in the order; `None` while it is not in it.
     number: Option<u64>,
     /// When the leader is looked at next, and what it looked like last.
-    watch: Option<(Sleep, Sign)>,
+    watch: Option<Watch>,
     limit: Option<Sleep>,
 }
 
@@ -360,11 +366,11 @@ impl<'a> Waiting<'a> {
     fn is_stuck(&mut self, sign: Sign, context: &mut Context<'_>) -> bool {
         let patience = self.seat.flights.patience;
         loop {
-            let (watch, before) = self.watch.get_or_insert_with(|| (sleep(patience), sign));
-            if Pin::new(watch).poll(context).is_pending() {
+            let watch = self.watch.get_or_insert_with(|| Watch::new(patience, sign));
+            if Pin::new(&mut watch.sleep).poll(context).is_pending() {
                 return false;
             }
-            let is_stuck = sign.is_stuck_since(*before);
+            let is_stuck = !watch.is_late(patience) && sign.is_stuck_since(watch.before);
             self.watch = None;
             if is_stuck {
                 return true;
@@ -382,6 +388,34 @@ impl<'a> Waiting<'a> {
         Pin::new(limit).poll(context).is_ready()
     }
 }
+
+/// A look at the leader that is to come.
+struct Watch {
+    sleep: Sleep,
+    due: Instant,
+    /// What the leader looked like last.
+    before: Sign,
+}
+
+impl Watch {
+    fn new(patience: Duration, before: Sign) -> Self {
+        Self {
+            sleep: sleep(patience),
+            due: Instant::now() + patience.min(LONGEST_PATIENCE),
+            before,
+        }
+    }
+
+    /// Whether the look comes too late to tell a leader that is stuck from one that waits for its turn as long as this call
+    /// has: where all are late, passing over leaders would make a stampede.
+    fn is_late(&self, patience: Duration) -> bool {
+        let allowed = (patience / 4).max(Duration::from_millis(10));
+        !cfg!(shuttle) && self.due.elapsed() > allowed
+    }
+}
+
+/// Longer than any call waits.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Drop for Waiting<'_> {
     /// Gives up its place in the order. A call that was woken to compute, and does not, wakes the next one.
@@ -416,7 +450,7 @@ impl Leading<'_> {
 
     /// Ends the flight.
     pub(crate) fn land(&self, landing: Landing) {
-        self.seat.flight.land(landing);
+        self.seat.flight.land(&self.leader, landing);
     }
 }
 
