@@ -364,13 +364,13 @@ impl Barrier {
                     return Ok(generation);
                 }
                 let has_failed = *failed.get_or_insert(state.failed) != state.failed;
-                match state.reading.filter(|_| !has_failed) {
-                    Some(began) if began.elapsed() < SHARED_FOR => SHARED_FOR - began.elapsed(),
-                    _ => {
-                        state.reading = Some(Instant::now());
-                        break;
-                    }
-                }
+                let began = state.reading.filter(|_| !has_failed);
+                let rest = began.and_then(|began| SHARED_FOR.checked_sub(began.elapsed()));
+                let Some(rest) = rest else {
+                    state.reading = Some(Instant::now());
+                    break;
+                };
+                rest
             };
             within(rest, over).await;
         }
