@@ -19,19 +19,17 @@
 //! generations, is still the one from before the computation.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_lite::future;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::backend::DynBackend;
 use crate::entry::{Generations, Record, new_barrier};
 use crate::error::{Error, ErrorKind};
 use crate::key::{cache_prefix, key_prefix, name_digest};
-use crate::timer::{sleep, within};
+use crate::timer::sleep;
 
 /// The barriers of one cache.
 #[derive(Debug)]
@@ -64,21 +62,6 @@ struct Barrier {
     key: String,
     lifetime: Option<Duration>,
     state: Mutex<State>,
-    /// Tells those who wait that a reading is over.
-    over: Notify,
-}
-
-/// For how long a reading of another call is waited for.
-const SHARED_FOR: Duration = Duration::from_millis(100);
-
-/// A reading, until this is dropped.
-struct Reading<'a>(&'a Barrier);
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        self.0.state().reading = None;
-        self.0.over.notify_waiters();
-    }
 }
 
 #[derive(Debug, Default)]
@@ -88,10 +71,6 @@ struct State {
     /// How often a new generation was put in place, as far as this process knows. A reading that began
     /// before the last time may have come too early to see it.
     raised: u64,
-    /// When the reading began that is on its way.
-    reading: Option<Instant>,
-    /// How many readings have failed. After one has, those who wait read themselves.
-    failed: u64,
 }
 
 impl State {
@@ -339,7 +318,6 @@ impl Barrier {
             key: format!("~{name}"),
             lifetime: None,
             state: Mutex::default(),
-            over: Notify::new(),
         }
     }
 
@@ -348,48 +326,27 @@ impl Barrier {
         self.state().known_since(since)
     }
 
-    /// The generation as it was read since then, or a reading now, which all callers share that want it meanwhile.
+    /// The generation as it was read since then, or a reading now.
     async fn current(
         &self,
         backend: &dyn DynBackend,
         since: Option<Instant>,
     ) -> Result<u64, Error> {
-        let mut failed = None;
-        loop {
-            let mut over = pin!(self.over.notified());
-            over.as_mut().enable();
-            let rest = {
-                let mut state = self.state();
-                if let Some(generation) = state.known_since(since) {
-                    return Ok(generation);
-                }
-                let has_failed = *failed.get_or_insert(state.failed) != state.failed;
-                let began = state.reading.filter(|_| !has_failed);
-                let rest = began.and_then(|began| SHARED_FOR.checked_sub(began.elapsed()));
-                let Some(rest) = rest else {
-                    state.reading = Some(Instant::now());
-                    break;
-                };
-                rest
-            };
-            within(rest, over).await;
-        }
-        let reading = Reading(self);
-        let (raised, began) = (self.state().raised, Instant::now());
-        let read = self.read(backend).await;
-        let mut state = self.state();
-        match read {
-            Ok(generation) => {
-                let is_newer = state.known.is_none_or(|(_, read_at)| read_at < began);
-                if state.raised == raised && is_newer {
-                    state.known = Some((generation, began));
-                }
+        let raised = {
+            let state = self.state();
+            if let Some(generation) = state.known_since(since) {
+                return Ok(generation);
             }
-            Err(_) => state.failed += 1,
+            state.raised
+        };
+        let began = Instant::now();
+        let generation = self.read(backend).await?;
+        let mut state = self.state();
+        let is_newer = state.known.is_none_or(|(_, read_at)| read_at < began);
+        if state.raised == raised && is_newer {
+            state.known = Some((generation, began));
         }
-        drop(state);
-        drop(reading);
-        read
+        Ok(generation)
     }
 
     /// Reads the generation, and makes one where there is none.

@@ -428,16 +428,3 @@ async fn a_value_that_lost_its_tag_is_not_shared() {
     let (first, later) = tokio::join!(first, later);
     assert_ne!(first, later);
 }
-
-/// Lookups that want to know of barriers at the same time ask once.
-#[tokio::test]
-async fn barriers_are_read_once_for_all_lookups() {
-    let remote = Remote::default();
-    let config = Config::new(remote.clone()).prefix("shop");
-    let cache = Cache::new(config.invalidation_delay(60 * SECOND));
-    let calls = Calls::default();
-    let all = (0..500).map(|id| load(id, &calls));
-    cache.scope(join_all(all)).await;
-    // One for each key, two for each of the two tags that are read, and a few for the barriers.
-    assert!(remote.gets() < 500 + 510 + 20, "{}", remote.gets());
-}

@@ -14,7 +14,7 @@ const CALLERS: u64 = 10_000;
 #[derive(Clone, Copy, Debug)]
 enum Misfortune {
     None,
-    /// Three of ten go away, perhaps the one that computes among them.
+    /// Three of ten go away, the one that computes among them.
     SomeLeave,
     /// The one that computes panics.
     Panic,
@@ -66,8 +66,9 @@ async fn stampede(has_two_tiers: bool, misfortune: Misfortune) {
     }
     settle().await;
     assert_eq!(gate.calls.get(), 1, "{misfortune:?}");
-    let mut expected = match misfortune {
-        Misfortune::None | Misfortune::SomeLeave => 1,
+    let expected = match misfortune {
+        Misfortune::None => 1,
+        Misfortune::SomeLeave => 2,
         // All others compute at once.
         Misfortune::Panic => CALLERS,
     };
@@ -80,9 +81,6 @@ async fn stampede(has_two_tiers: bool, misfortune: Misfortune) {
         settle().await;
         tasks.retain(|task| !task.is_finished());
         assert_eq!(tasks.len() as u64, CALLERS / 10 * 7);
-        // Another one has taken over if the one that computes was among them.
-        expected = gate.calls.get();
-        assert!(expected <= 2, "{expected}");
     }
     gate.open();
     let mut broken = 0;
