@@ -69,8 +69,7 @@ async fn stampede(has_two_tiers: bool, misfortune: Misfortune) {
     let expected = match misfortune {
         Misfortune::None => 1,
         Misfortune::SomeLeave => 2,
-        // All others compute at once.
-        Misfortune::Panic => CALLERS,
+        Misfortune::Panic => 2,
     };
     if let Misfortune::SomeLeave = misfortune {
         for (number, task) in tasks.iter().enumerate() {
@@ -92,7 +91,11 @@ async fn stampede(has_two_tiers: bool, misfortune: Misfortune) {
         }
     }
     assert_eq!(broken, u64::from(panics));
-    assert_eq!(gate.calls.get(), expected, "{misfortune:?}");
+    match panics {
+        false => assert_eq!(gate.calls.get(), expected, "{misfortune:?}"),
+        // All who wait then compute at once. Those who come later find a value.
+        true => assert!(gate.calls.get() >= expected),
+    }
 }
 
 #[tokio::test]
