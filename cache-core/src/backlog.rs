@@ -1,7 +1,7 @@
 //! Invalidations that have not reached the shared store.
 //!
-//! What they cover is not read from there any more. Those that have failed are repeated until they have reached it: so
-//! what a process has invalidated does not come back to it with a store that was away.
+//! The values that they cover are not read from the store any more. Failed invalidations are repeated until they have
+//! reached it: so a value that a process has invalidated does not come back to it with a store that was away.
 //!
 //! An invalidation that is being tried holds its place by itself, whatever the number, and gives it up when it has
 //! succeeded. Only those that have failed are counted, and become one for everything when they are too many; which is

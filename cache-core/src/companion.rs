@@ -41,7 +41,7 @@ pub struct CacheEntry<T> {
     mount: Option<Box<Unmounted>>,
 }
 
-/// What was in the store when a computation began, for [`CacheEntry::set_on`].
+/// The state of the store when a computation began, for [`CacheEntry::set_on`].
 #[derive(Clone, Debug)]
 pub struct EntryTicket {
     key: Key,

@@ -30,7 +30,7 @@ use crate::timer::{Sleep, sleep, within};
 /// For how long a computation goes on that no caller waits for any more.
 const GOES_ON: Duration = Duration::from_secs(60);
 
-/// What a computation has come to: what it gives, or its panic.
+/// The outcome of a computation: the value that it returns, or the payload of its panic.
 pub(crate) type Outcome<O> = Result<O, Box<dyn Any + Send>>;
 
 /// Where the way of a call and its computation, which gives an `O`, leave things for each other, and for the caller,
@@ -126,7 +126,7 @@ struct Parts<W, F: Future, R> {
     way: Pin<Box<W>>,
     desk: Arc<Desk<F::Output, R>>,
     order: Option<Order>,
-    /// What wakes the computation.
+    /// The waker that the computation is polled with.
     waker: Waker,
     /// Whether the computation has begun.
     has_begun: bool,
@@ -140,7 +140,7 @@ struct Parts<W, F: Future, R> {
 type Rest<W, F, R> = Box<Parts<W, F, R>>;
 type HandOn<W, F, R> = fn(Rest<W, F, R>, Duration) -> Result<(), Rest<W, F, R>>;
 
-/// What a call comes to when it is polled.
+/// The result of one step of a call.
 enum Step<R> {
     Over(Poll<R>),
     /// The computation is to be polled.
