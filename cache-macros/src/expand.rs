@@ -598,8 +598,10 @@ fn write_arguments(model: &Model, key: &Ident, place: Place) -> TokenStream {
             // One message about an argument is enough.
             let is_told = place == Place::Entry;
             let refused = refuse::argument(model, parameter, binding, &value, key, is_told);
+            let constructor = model.constructor_for(parameter);
             refused.unwrap_or_else(|| {
-                write_argument(model, key, &name.unraw().to_string(), name.span(), &value)
+                let text = name.unraw().to_string();
+                write_made(model, key, &constructor, &text, name.span(), &value)
             })
         });
         quote!(#filled #destructured #(#bindings)*)
@@ -621,8 +623,18 @@ fn write_argument(
     span: Span,
     value: &TokenStream,
 ) -> TokenStream {
+    write_made(model, key, &model.constructor(), name, span, value)
+}
+
+fn write_made(
+    model: &Model,
+    key: &Ident,
+    constructor: &Ident,
+    name: &str,
+    span: Span,
+    value: &TokenStream,
+) -> TokenStream {
     let private = private(model);
-    let constructor = model.constructor();
     let span = Span::mixed_site().located_at(span);
     quote_spanned! {span=>
         (&&&&&&&&#private::Argument::#constructor(#name, #value)).write_key(#key);

@@ -230,6 +230,17 @@ impl Model {
         Ident::new(name, Span::mixed_site())
     }
 
+    /// The same for one parameter. `vary` names headers of the request, and speaks of none that a middleware has put into an
+    /// `Extension`.
+    pub(crate) fn constructor_for(&self, parameter: &Parameter) -> Ident {
+        let is_extension =
+            last_segment(&parameter.ty).is_some_and(|last| last.ident == "Extension");
+        match is_extension && self.options.vary.is_some() && !matches!(self.key, Key::Builder(_)) {
+            true => Ident::new("new", Span::mixed_site()),
+            false => self.constructor(),
+        }
+    }
+
     /// The type by which the runtime tells which request headers count.
     pub(crate) fn variance(&self) -> Ident {
         let name = match (&self.key, &self.options.vary) {

@@ -96,8 +96,29 @@ fn refusal(model: &Model, parameter: &Parameter) -> Option<Refusal> {
             label: "this shows all headers",
             accepted: of_values,
         }),
+        "Extension" if holds_headers(&parameter.ty) => Some(Refusal {
+            message: headers_in_extension(model, parameter),
+            label: "this shows all headers that a middleware has put there",
+            accepted: of_values,
+        }),
         _ => typed_header(model, parameter),
     }
+}
+
+/// Whether the type in an `Extension` is a map of headers, by its name.
+fn holds_headers(ty: &Type) -> bool {
+    let held = last_segment(ty).and_then(first_type);
+    let held = held.and_then(last_segment);
+    held.is_some_and(|held| held.ident == "HeaderMap")
+}
+
+/// `vary` names headers of the request, which are others.
+fn headers_in_extension(model: &Model, parameter: &Parameter) -> String {
+    let skipping = skipping(model, parameter).line();
+    format!(
+        "headers in an extension are more than a key can hold: write `{skipping}` if the reply does not depend on \
+         them, or put a type into the extension that holds the values which count"
+    )
 }
 
 fn whole_request(model: &Model, parameter: &Parameter) -> String {
